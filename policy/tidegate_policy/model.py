@@ -1,0 +1,283 @@
+"""The compiled configuration: everything a sidecar needs to decide, and nothing about how it decides.
+
+One `CompiledConfig` serves a class of workloads, those to which the same objects apply. It is resolved: no
+references are left, defaults are filled in, every rule says which object it comes from. Tuples are ordered and the
+order means something: pools in the order in which they serve a model, everything else sorted, so that the same
+objects always give the same bytes.
+
+Durations are milliseconds, counts are integers. A key never stands here: a `CredentialRef` says where the sidecar
+finds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+"""Version of this schema that is written; raised when an older reader would misunderstand a document."""
+
+SUPPORTED_SCHEMA_VERSIONS: Final = (1,)
+"""Versions that are read."""
+
+
+class Mode(StrEnum):
+    """Whether a rule changes traffic, or only counts and logs what it would have done."""
+
+    ENFORCE = "Enforce"
+    SHADOW = "Shadow"
+
+
+class Dialect(StrEnum):
+    """The shape of requests, responses and errors; a call fails over among providers of one dialect."""
+
+    OPENAI = "OpenAI"
+    ANTHROPIC = "Anthropic"
+
+
+class ProviderType(StrEnum):
+    """What kind of endpoint a provider is: decides dialect, paths and how the key is sent."""
+
+    OPENAI = "OpenAI"
+    ANTHROPIC = "Anthropic"
+    OPENAI_COMPATIBLE = "OpenAICompatible"
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect that this type speaks."""
+        return Dialect.ANTHROPIC if self is ProviderType.ANTHROPIC else Dialect.OPENAI
+
+
+class KeyType(StrEnum):
+    """What a rate limit counts apart. The pod's own facts come from its identity, the others from the call."""
+
+    NAMESPACE = "Namespace"
+    WORKLOAD = "Workload"
+    POD = "Pod"
+    SERVICE_ACCOUNT = "ServiceAccount"
+    CONSUMER = "Consumer"
+    MODEL = "Model"
+    PROVIDER = "Provider"
+    HEADER = "Header"
+
+
+class OnMissing(StrEnum):
+    """What happens to a call that does not say who its consumer is."""
+
+    DENY = "Deny"
+    ANONYMOUS = "Anonymous"
+
+
+class RetryOn(StrEnum):
+    """Ways in which a try can fail that are worth another try."""
+
+    RATE_LIMITED = "RateLimited"
+    OVERLOADED = "Overloaded"
+    SERVER_ERROR = "ServerError"
+    TIMEOUT = "Timeout"
+    CONNECT_FAILURE = "ConnectFailure"
+
+
+class DenialCode(StrEnum):
+    """Why every call of a workload is refused."""
+
+    NO_POLICY = "no_policy"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ObjectRef:
+    """The object that a part of the configuration comes from, as refusals name it."""
+
+    kind: str
+    namespace: str
+    """Empty for a cluster-scoped kind."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A constant request header; carries no credentials."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRef:
+    """Where the sidecar finds a key, never the key itself."""
+
+    source: ObjectRef
+    environment_variable: str
+    suspended: bool = False
+    """The kill switch of the ProviderCredential: its key is not used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that a provider serves."""
+
+    name: str
+    """The name that applications, limits, metrics and allow-lists use."""
+    upstream_name: str
+    """The name that the provider is asked for."""
+    aliases: tuple[str, ...] = ()
+    """Other names that applications may use for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One endpoint of a pool."""
+
+    name: str
+    type: ProviderType
+    base_url: str
+    """Without a trailing slash, with the version segment that the provider's own documentation has in it."""
+    headers: tuple[Header, ...] = ()
+    credentials: tuple[CredentialRef, ...] = ()
+    """In order of preference; empty for endpoints that want no key."""
+    caller_credential: bool = False
+    """The key that the application sent is passed on."""
+    priority: int = 0
+    """Lower first."""
+    weight: int = 1
+    """Share among the providers of one priority."""
+    models: tuple[Model, ...] = ()
+    """Empty: whatever is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a provider is left alone, and for how long."""
+
+    consecutive_failures: int
+    failure_rate_percent: int
+    slow_call_percent: int
+    slow_first_token_ms: int
+    """A stream whose first byte takes longer counts as slow."""
+    minimum_requests: int
+    """The percentages count only from so many calls within the window."""
+    window_ms: int
+    open_for_ms: int
+    max_open_for_ms: int
+    """Each failed probe doubles the time, up to this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Which failed tries are tried again."""
+
+    max_attempts: int
+    """All tries of a call, the first included."""
+    retry_on: tuple[RetryOn, ...]
+    backoff_base_ms: int
+    backoff_max_ms: int
+    budget_percent: int
+    """Tries that ask a provider again may be at most this share of calls; moving on to another is not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Deadlines of a call. `first_token_ms` and `stream_idle_ms` hold for streams alone."""
+
+    connect_ms: int
+    first_token_ms: int
+    stream_idle_ms: int
+    request_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Providers that can stand in for each other."""
+
+    source: ObjectRef
+    suspended: bool = False
+    providers: tuple[Provider, ...]
+    breaker: Breaker
+    retry: Retry
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPart:
+    """One part of what a limit counts apart; `header` is set for `KeyType.HEADER` alone (lower case)."""
+
+    type: KeyType
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """`requests` per `per_ms`, of which `burst` at once, for each value of `key`."""
+
+    name: str
+    source: ObjectRef
+    mode: Mode
+    requests: int
+    per_ms: int
+    burst: int
+    key: tuple[KeyPart, ...]
+    models: tuple[str, ...] = ("*",)
+    """Patterns of model names that the limit counts (`*` is any run of characters)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAllowList:
+    """Models that one object allows; a call must be allowed by every one of them."""
+
+    source: ObjectRef
+    mode: Mode
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerIdentity:
+    """How a call says on whose behalf it is made."""
+
+    source: ObjectRef
+    mode: Mode
+    header: str
+    """Lower case."""
+    on_missing: OnMissing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """Every call is refused, and this is the object that says so."""
+
+    code: DenialCode
+    reason: str
+    source: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledConfig:
+    """Everything that applies to one class of workloads."""
+
+    schema_version: int = SCHEMA_VERSION
+    sources: tuple[ObjectRef, ...] = ()
+    """The policies that apply: the class. Sorted."""
+    denials: tuple[Denial, ...] = ()
+    """Not empty: each call is answered with the first one."""
+    pools: tuple[Pool, ...] = ()
+    """The first pool that has a model serves it."""
+    allow_models: tuple[ModelAllowList, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    consumer: ConsumerIdentity | None = None
+    """None: calls have no consumer, and rules by consumer see the one shared `anonymous`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadIdentity:
+    """Who the sidecar speaks for; comes from the control plane, never from the pod's own word."""
+
+    namespace: str = ""
+    workload_kind: str = ""
+    workload_name: str = ""
+    service_account: str = ""
+    pod: str = ""
+    labels: tuple[tuple[str, str], ...] = field(default=())

@@ -1,0 +1,160 @@
+"""A value of the contract to canonical JSON and back.
+
+Canonical: keys sorted, no white space, UTF-8, every field written, enums by value. Equal values have equal bytes,
+so the digest names a configuration on every replica. Decoding is strict: an unknown or missing field, a wrong type
+or an unknown word is a `DecodeError` with the path; a foreign `schema_version` is seen before anything else, so
+that a newer document is refused for its version and not for a field that came with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from tidegate_policy.errors import DecodeError, SchemaVersionError
+from tidegate_policy.model import SUPPORTED_SCHEMA_VERSIONS, CompiledConfig
+
+T = TypeVar("T")
+
+MAX_DEPTH = 16
+"""Nesting that a document of the contract can have; deeper input is refused before it costs anything."""
+
+
+def encode(value: object) -> bytes:
+    """Canonical JSON of any dataclass of the contract."""
+    return json.dumps(
+        _plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    ).encode()
+
+
+def digest(config: CompiledConfig) -> str:
+    """SHA-256 of the canonical JSON, in hex: the name of this configuration."""
+    return hashlib.sha256(encode(config)).hexdigest()
+
+
+def decode_config(data: bytes) -> CompiledConfig:
+    """Read a configuration.
+
+    Raises:
+        SchemaVersionError: the version is not one of `SUPPORTED_SCHEMA_VERSIONS`.
+        DecodeError: anything else that is wrong, with its path.
+    """
+    document = _load(data)
+    if not isinstance(document, dict):
+        raise DecodeError("", f"expected an object, found {_kind(document)}")
+    version = document.get("schema_version")
+    if type(version) is not int:
+        raise DecodeError("schema_version", f"expected an integer, found {_kind(version)}")
+    if version not in SUPPORTED_SCHEMA_VERSIONS:
+        raise SchemaVersionError(version, SUPPORTED_SCHEMA_VERSIONS)
+    return cast("CompiledConfig", _read(CompiledConfig, document, "", 0))
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """Read one dataclass of the contract that carries no schema version of its own."""
+    return cast("T", _read(kind, _load(data), "", 0))
+
+
+def _load(data: bytes) -> object:
+    try:
+        return cast("object", json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("", f"not JSON: {error}") from error
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, name)) for name in _fields(type(value))}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@cache
+def _fields(kind: type) -> dict[str, tuple[object, bool]]:
+    """Field name to (type, has a default), in order of declaration."""
+    hints = get_type_hints(kind)
+    return {
+        item.name: (
+            hints[item.name],
+            item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING,
+        )
+        for item in dataclasses.fields(kind)
+    }
+
+
+def _read(kind: object, value: object, path: str, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise DecodeError(path, f"nested deeper than {MAX_DEPTH}")
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _read_object(kind, value, path, depth)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _read_word(kind, value, path)
+    origin = get_origin(kind)
+    if origin is tuple:
+        return _read_list(kind, value, path, depth)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = (argument for argument in get_args(kind) if argument is not types.NoneType)
+        return _read(inner, value, path, depth)
+    # bool is a subclass of int: compare types, so that true is no number and 1 is no flag.
+    if type(value) is not kind:
+        raise DecodeError(path, f"expected {getattr(kind, '__name__', kind)}, found {_kind(value)}")
+    return value
+
+
+def _read_object(kind: type, value: object, path: str, depth: int) -> object:
+    if not isinstance(value, dict):
+        raise DecodeError(path, f"expected an object, found {_kind(value)}")
+    fields = _fields(kind)
+    for name in value:
+        if name not in fields:
+            raise DecodeError(_join(path, str(name)), f"unknown field; {kind.__name__} has {', '.join(fields)}")
+    arguments: dict[str, Any] = {}
+    for name, (hint, has_default) in fields.items():
+        if name in value:
+            arguments[name] = _read(hint, value[name], _join(path, name), depth + 1)
+        elif not has_default:
+            raise DecodeError(_join(path, name), "missing")
+    return kind(**arguments)
+
+
+def _read_list(kind: object, value: object, path: str, depth: int) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise DecodeError(path, f"expected a list, found {_kind(value)}")
+    arguments = get_args(kind)
+    if arguments[-1] is Ellipsis:
+        hints: tuple[object, ...] = (arguments[0],) * len(value)
+    elif len(arguments) != len(value):
+        raise DecodeError(path, f"expected {len(arguments)} items, found {len(value)}")
+    else:
+        hints = arguments
+    return tuple(
+        _read(hint, item, f"{path}[{index}]", depth + 1)
+        for index, (hint, item) in enumerate(zip(hints, value, strict=True))
+    )
+
+
+def _read_word(kind: type[StrEnum], value: object, path: str) -> StrEnum:
+    if isinstance(value, str):
+        for word in kind:
+            if word.value == value:
+                return word
+    raise DecodeError(path, f"expected one of {', '.join(word.value for word in kind)}, found {value!r}")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,49 @@
+"""`tidegate-sidecar`: a compiled configuration from a file, enforced.
+
+Settings come from the environment (`settings.py` lists them); records go to standard output, one JSON line per call,
+everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tidegate_policy.model import WorkloadIdentity
+from tidegate_sidecar import settings as process
+from tidegate_sidecar.app import run_sidecar
+from tidegate_sidecar.config.source import FileSource
+from tidegate_sidecar.proxy.server import ListenError
+from tidegate_sidecar.telemetry.metrics import Metrics
+from tidegate_sidecar.telemetry.records import LineWriter
+
+
+def main() -> int:
+    """Run until a signal; 0 after a clean end, 1 when calls were cut or a port is taken, 2 for wrong settings."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        settings = process.read()
+    except process.SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if not settings.config_file:
+        sys.stderr.write("TIDEGATE_CONFIG_FILE is not set: name a file that `tidegate render` printed.\n")
+        return 2
+    source = FileSource(Path(settings.config_file), WorkloadIdentity(), settings.reload_interval_ms)
+    metrics = Metrics()
+    try:
+        with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
+            drained = uvloop.run(run_sidecar(settings, source, records=records, metrics=metrics))
+    except ListenError as error:
+        sys.stderr.write(f"{error}; choose another by TIDEGATE_LISTEN or TIDEGATE_ADMIN.\n")
+        return 1
+    return 0 if drained else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The admin port: health, readiness, metrics and the configuration in force."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from tidegate_policy import wire
+from tidegate_sidecar.config.live import Live
+from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.telemetry.metrics import Metrics
+
+_PATHS = ("/healthz", "/readyz", "/metrics", "/config")
+
+
+class Admin:
+    """Answers GET on `_PATHS`."""
+
+    def __init__(self, live: Live, metrics: Metrics, in_flight: InFlight) -> None:
+        """Show these."""
+        self._live = live
+        self._metrics = metrics
+        self._in_flight = in_flight
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request."""
+        path = request.path
+        if path not in _PATHS:
+            return web.Response(status=404, text=f"Served are: {', '.join(_PATHS)}.\n")
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"allow": "GET, HEAD"}, text="Use GET.\n")
+        if path == "/metrics":
+            return web.Response(
+                body=self._metrics.expose(),
+                headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"},
+            )
+        if path == "/healthz":
+            return _json(200, self._health())
+        if path == "/readyz":
+            ready = self._live.pipeline is not None and not self._in_flight.draining
+            return _json(200 if ready else 503, {"ready": ready, **self._health()})
+        return self._config()
+
+    def _health(self) -> dict[str, object]:
+        """The process runs, so it is alive; what is wrong with its configuration stands beside that."""
+        live = self._live
+        pipeline = live.pipeline
+        return {
+            "status": "draining" if self._in_flight.draining else "ok",
+            "config": {
+                "state": "pending" if pipeline is None else "refused" if live.problem else "applied",
+                "digest": pipeline.digest if pipeline else None,
+                "problem": live.problem or None,
+            },
+            "calls_in_flight": self._in_flight.count,
+        }
+
+    def _config(self) -> web.Response:
+        pipeline = self._live.pipeline
+        if pipeline is None:
+            return _json(
+                503, {"error": "There is no configuration yet.", "problem": self._live.problem or None}
+            )
+        document = orjson.loads(wire.encode(pipeline.config))
+        for pool in document["pools"]:
+            for provider in pool["providers"]:
+                for header in provider["headers"]:
+                    # Constant headers carry no credentials by the API's rules; a value is still nobody's business.
+                    header["value"] = "redacted"
+        return _json(
+            200,
+            {
+                "digest": pipeline.digest,
+                "identity": orjson.loads(wire.encode(pipeline.identity)),
+                "config": document,
+            },
+        )
+
+
+def _json(status: int, document: dict[str, object]) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n",
+        content_type="application/json",
+    )

@@ -1,0 +1,80 @@
+"""The configuration in force, and the problem with a newer one if there is any."""
+
+from __future__ import annotations
+
+import logging
+
+from tidegate_sidecar.clock import Clock
+from tidegate_sidecar.config.build import build
+from tidegate_sidecar.config.pipeline import Pipeline
+from tidegate_sidecar.config.source import ConfigSource, Loaded, Refused
+from tidegate_sidecar.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Live:
+    """Swaps whole pipelines; a request keeps the one it started with.
+
+    Attributes:
+        pipeline: in force; None until the first configuration.
+        problem: why the newest configuration is not in force; empty when it is.
+    """
+
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+        """Have no configuration yet."""
+        self.pipeline: Pipeline | None = None
+        self.problem = ""
+        self._clock = clock
+        self._metrics = metrics
+        metrics.breaker_state.read = self._breaker_states
+        metrics.breaker_transitions.read = self._breaker_transitions
+        metrics.rate_keys.read = self._rate_keys
+        metrics.config_info.read = lambda: {(self.pipeline.digest,): 1} if self.pipeline else {}
+
+    async def follow(self, source: ConfigSource) -> None:
+        """Take what `source` yields, for ever."""
+        async for update in source.updates():
+            if isinstance(update, Refused):
+                self.refuse(update.problem)
+            else:
+                self.apply(update)
+
+    def apply(self, loaded: Loaded) -> None:
+        """Put a configuration in force, with what the former one has counted."""
+        self.pipeline = build(loaded.config, loaded.identity, self.pipeline, self._clock.monotonic_ns())
+        self.problem = ""
+        self._metrics.reloads.labels("applied").inc()
+        self._metrics.config_refused.set(0)
+        self._metrics.config_loaded_at.set(self._clock.wall_ns() / 1e9)
+        _log.info("configuration %s is in force", self.pipeline.digest[:12])
+
+    def refuse(self, problem: str) -> None:
+        """Keep what is in force; say why once."""
+        self.problem = problem
+        self._metrics.reloads.labels("refused").inc()
+        self._metrics.config_refused.set(1)
+        kept = f"{self.pipeline.digest[:12]} stays in force" if self.pipeline else "there is none in force"
+        _log.error("the new configuration is refused, %s:\n%s", kept, problem)
+
+    def _breaker_states(self) -> dict[tuple[str, ...], float]:
+        now_ns = self._clock.monotonic_ns()
+        pools = self.pipeline.pools if self.pipeline else ()
+        return {
+            (pool.label, state.provider.name): float(state.breaker.state(now_ns))
+            for pool in pools
+            for state in pool.providers
+        }
+
+    def _breaker_transitions(self) -> dict[tuple[str, ...], float]:
+        pools = self.pipeline.pools if self.pipeline else ()
+        return {
+            (pool.label, state.provider.name, to.name.lower()): float(count)
+            for pool in pools
+            for state in pool.providers
+            for to, count in state.breaker.transitions.items()
+        }
+
+    def _rate_keys(self) -> dict[tuple[str, ...], float]:
+        rules = self.pipeline.rate_rules if self.pipeline else ()
+        return {(str(rule.limit.source), rule.limit.name): float(rule.keys) for rule in rules}

@@ -1,0 +1,68 @@
+"""Where configurations come from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tidegate_policy import wire
+from tidegate_policy.errors import ContractError
+from tidegate_policy.model import CompiledConfig, WorkloadIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration to put in force, and who this process speaks for."""
+
+    config: CompiledConfig
+    identity: WorkloadIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The newest configuration is wrong: what is in force stays. `problem` says what to mend."""
+
+    problem: str
+
+
+class ConfigSource(Protocol):
+    """Yields what changed, forever: the first item as soon as there is one, later ones only when they differ.
+
+    A source never ends and never raises for something a person could mend; such a problem is a `Refused`, once for
+    each distinct problem.
+    """
+
+    def updates(self) -> AsyncIterator[Loaded | Refused]:
+        """The changes, in order."""
+        ...
+
+
+class FileSource:
+    """A file with one compiled configuration as `tidegate render` prints it, read again when it changes."""
+
+    def __init__(self, path: Path, identity: WorkloadIdentity, interval_ms: int) -> None:
+        """Look at `path` every `interval_ms` milliseconds."""
+        self._path = path
+        self._identity = identity
+        self._interval_s = interval_ms / 1_000
+
+    async def updates(self) -> AsyncIterator[Loaded | Refused]:
+        """Changes of the file's content; a file that is missing or wrong is `Refused`."""
+        last: Loaded | Refused | None = None
+        while True:
+            update = self._read()
+            if update != last:
+                last = update
+                yield update
+            await asyncio.sleep(self._interval_s)
+
+    def _read(self) -> Loaded | Refused:
+        try:
+            return Loaded(config=wire.decode_config(self._path.read_bytes()), identity=self._identity)
+        except OSError as error:
+            return Refused(problem=f"{self._path}: {error.strerror or error}")
+        except ContractError as error:
+            return Refused(problem=f"{self._path}: {error}")

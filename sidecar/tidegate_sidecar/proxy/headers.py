@@ -1,0 +1,90 @@
+"""Which headers go on, in either direction (PURE)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from tidegate_policy.model import Provider
+from tidegate_sidecar.providers.base import Headers
+
+# RFC 9110 section 7.6.1: these speak of one connection, not of the message.
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+# Said anew for each try, or nobody's business but ours and the application's.
+_NOT_SENT: Final = _HOP_BY_HOP | {
+    "accept-encoding",
+    "content-encoding",
+    "content-length",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "via",
+}
+
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+
+_NOT_RETURNED: Final = _HOP_BY_HOP | {"content-encoding", "content-length", "set-cookie", "server", "date"}
+
+
+def request_headers(
+    received: Iterable[tuple[str, str]], provider: Provider, auth: Headers, consumer_header: str
+) -> Headers:
+    """Headers of a try.
+
+    The application's own, without credentials (unless the provider takes the caller's) and without the header that
+    names the consumer, which is between the application and us; then the provider's constants; then its key.
+    `accept-encoding` is always identity, so that usage can be read in what comes back.
+    """
+    constants = {header.name.lower() for header in provider.headers}
+    sent = [("accept-encoding", "identity")]
+    for name, value in received:
+        lower = name.lower()
+        if (
+            lower in _NOT_SENT
+            or lower in constants
+            or lower == consumer_header
+            or lower.startswith("x-tidegate-")
+        ):
+            continue
+        if lower in _CREDENTIALS and not provider.caller_credential:
+            continue
+        sent.append((lower, value))
+    sent.extend((header.name, header.value) for header in provider.headers)
+    sent.extend(auth)
+    return tuple(sent)
+
+
+def response_headers(received: Headers) -> list[tuple[str, str]]:
+    """The provider's headers that the application sees."""
+    return [
+        (name, value)
+        for name, value in received
+        if (lower := name.lower()) not in _NOT_RETURNED and not lower.startswith("x-tidegate-")
+    ]
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Whether a response is a stream of server-sent events."""
+    return content_type(headers) == "text/event-stream"
+
+
+def content_type(headers: Headers) -> str:
+    """The media type without its parameters, lower case; empty where there is none."""
+    for name, value in headers:
+        if name.lower() == "content-type":
+            return value.partition(";")[0].strip().lower()
+    return ""

@@ -1,0 +1,127 @@
+"""The head and body of a request as facts: dialect, operation, model, streaming, consumer.
+
+The body is parsed here and nowhere else. What cannot be understood is a `Refusal`, never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from tidegate_policy.model import ConsumerIdentity, Dialect, OnMissing
+from tidegate_sidecar.providers.base import Operation
+from tidegate_sidecar.routing.refusal import Case, Refusal
+
+ANONYMOUS: Final = "anonymous"
+"""The one consumer that all calls without a name share."""
+
+MAX_CONSUMER_LENGTH: Final = 256
+MAX_MODEL_LENGTH: Final = 256
+
+_PATHS: Final = {
+    "/openai/v1/chat/completions": (Dialect.OPENAI, Operation.CHAT),
+    "/v1/chat/completions": (Dialect.OPENAI, Operation.CHAT),
+    "/anthropic/v1/messages": (Dialect.ANTHROPIC, Operation.CHAT),
+    # Some SDKs put the version segment into the base URL and some do not.
+    "/anthropic/messages": (Dialect.ANTHROPIC, Operation.CHAT),
+    "/v1/messages": (Dialect.ANTHROPIC, Operation.CHAT),
+}
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What a path asks for."""
+
+    dialect: Dialect
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a body asks for.
+
+    Attributes:
+        model: as the application wrote it, alias or name.
+        stream: an event stream is wanted.
+        document: the parsed body, kept for a rule that changes it.
+        ambiguous: another reader could understand these bytes differently (a member given twice, or an escaped
+            name), so the provider must be sent what was understood here.
+    """
+
+    model: str
+    stream: bool
+    document: dict[str, object]
+    ambiguous: bool
+
+
+def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
+    """The dialect in which an error on `path` is understood; headers have lower-case names."""
+    if path.startswith("/anthropic/") or path == "/v1/messages" or "anthropic-version" in headers:
+        return Dialect.ANTHROPIC
+    return Dialect.OPENAI
+
+
+def endpoint_of(method: str, path: str) -> Endpoint | Refusal:
+    """What `method` on `path` asks for."""
+    known = _PATHS.get(path)
+    if known is None:
+        return Refusal(
+            case=Case.UNKNOWN_PATH,
+            message=f"Nothing is served at {path[:200]!r}. Served are: POST {', POST '.join(_PATHS)}.",
+        )
+    if method != "POST":
+        return Refusal(case=Case.UNKNOWN_PATH, message=f"{path} is served for POST, not for {method[:20]}.")
+    return Endpoint(dialect=known[0], operation=known[1])
+
+
+def read_body(body: bytes) -> Asked | Refusal:
+    """What `body` asks for, as far as every dialect has it in common."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return _invalid(f"The body is not JSON: {error}.")
+    if not isinstance(document, dict):
+        return _invalid("The body must be a JSON object.")
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        return _invalid("The body has no `model`; it must be the name of a model, a string.", "model")
+    if len(model) > MAX_MODEL_LENGTH or _UNPRINTABLE.search(model):
+        return _invalid(f"`model` must be at most {MAX_MODEL_LENGTH} printable characters.", "model")
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        return _invalid("`stream` must be true or false.", "stream")
+    # A name such as "model" can be written with escapes, all of which start like this for ASCII letters.
+    ambiguous = body.count(b'"model"') != 1 or body.count(b'"stream"') > 1 or b"\\u00" in body
+    return Asked(model=model, stream=bool(stream), document=document, ambiguous=ambiguous)
+
+
+def consumer_of(identity: ConsumerIdentity | None, headers: Mapping[str, str]) -> tuple[str, Refusal | None]:
+    """The consumer of a call, and the refusal for a call that does not say it.
+
+    A refusal beside a `Shadow` identity is only what would have happened: the caller looks at the mode.
+    """
+    if identity is None:
+        return ANONYMOUS, None
+    value = headers.get(identity.header, "").strip()
+    if value and len(value) <= MAX_CONSUMER_LENGTH and not _UNPRINTABLE.search(value):
+        return value, None
+    if not value and identity.on_missing is OnMissing.ANONYMOUS:
+        return ANONYMOUS, None
+    problem = f"is longer than {MAX_CONSUMER_LENGTH} characters or not printable" if value else "is missing"
+    return ANONYMOUS, Refusal(
+        case=Case.INVALID,
+        message=f"The header {identity.header}, which says on whose behalf a call is made, {problem}; "
+        f"{identity.source} demands it.",
+        source=identity.source,
+        rule="identity",
+        details={"param": identity.header},
+    )
+
+
+def _invalid(message: str, param: str = "") -> Refusal:
+    return Refusal(case=Case.INVALID, message=message, details={"param": param} if param else {})

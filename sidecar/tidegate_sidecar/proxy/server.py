@@ -1,0 +1,88 @@
+"""Listening sockets for aiohttp's low-level servers."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from tidegate_sidecar.settings import Address
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+KEEPALIVE_S: Final = 75.0
+"""Longer than what SDKs keep an idle connection, so that it is the client who closes and no call meets a closed one."""
+
+CLOSE_S: Final = 2.0
+"""How long open connections get to close once their calls are done."""
+
+
+class ListenError(OSError):
+    """An address cannot be listened on; the message says which and what to do."""
+
+    def __init__(self, address: Address, error: OSError) -> None:
+        """Put `error` in words for a person."""
+        self.address = address
+        if error.errno == errno.EADDRINUSE:
+            reason = "is already in use by another process"
+        elif error.errno == errno.EACCES:
+            reason = "needs rights that this process does not have; choose a port from 1024 up"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            reason = "is no address of this machine"
+        else:
+            reason = f"cannot be used ({error.strerror or error})"
+        super().__init__(f"{address} {reason}")
+
+
+@asynccontextmanager
+async def listening(handler: Handler, addresses: tuple[Address, ...]) -> AsyncIterator[Listener]:
+    """Serve `handler` on `addresses` until the block ends.
+
+    Raises:
+        ListenError: one of them cannot be used; the others are closed again.
+    """
+    # A call whose application hung up is cancelled, so that the provider is not paid for an answer nobody reads.
+    server = web.Server(handler, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_S)
+    listener = Listener(server)
+    try:
+        for address in addresses:
+            await listener.open(address)
+        yield listener
+    finally:
+        await listener.close()
+
+
+class Listener:
+    """Open sockets of one server."""
+
+    def __init__(self, server: web.Server) -> None:
+        """Open none yet."""
+        self._server = server
+        self._sockets: list[asyncio.Server] = []
+        self.addresses: tuple[Address, ...] = ()
+        """Where it listens, with the ports that the system chose."""
+
+    async def open(self, address: Address) -> None:
+        """Listen on one more address."""
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(self._server, address.host, address.port, backlog=1_024)
+        except OSError as error:
+            raise ListenError(address, error) from error
+        self._sockets.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        self.addresses = (*self.addresses, Address(host=host, port=port))
+
+    def stop_accepting(self) -> None:
+        """Take no new connections; those that are open go on."""
+        for server in self._sockets:
+            server.close()
+
+    async def close(self) -> None:
+        """Close everything."""
+        self.stop_accepting()
+        await self._server.shutdown(CLOSE_S)

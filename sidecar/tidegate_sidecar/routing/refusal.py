@@ -1,0 +1,124 @@
+"""Refusals: every way in which Tidegate itself answers a call, as a value.
+
+Whoever finds a reason to refuse says which case it is and the words, nothing about HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from tidegate_policy.model import Denial, DenialCode, ObjectRef
+from tidegate_sidecar.policies.base import Rejected
+
+
+class Case(Enum):
+    """Every way in which Tidegate itself answers a call: (status, code)."""
+
+    RATE_LIMITED = (429, "rate_limit_exceeded")
+    MODEL_NOT_ALLOWED = (403, "model_not_allowed")
+    MODEL_NOT_FOUND = (404, "model_not_found")
+    NO_POLICY = (403, "no_policy")
+    SUSPENDED = (403, "suspended")
+    INVALID = (400, "invalid_request")
+    TOO_LARGE = (413, "invalid_request")
+    UNKNOWN_PATH = (404, "invalid_request")
+    NOT_SUPPORTED = (400, "not_supported")
+    UNAVAILABLE = (503, "provider_unavailable")
+    TIMEOUT = (504, "provider_timeout")
+    UNREACHABLE = (502, "provider_unreachable")
+    CONFIG_PENDING = (503, "config_pending")
+    INTERNAL = (500, "internal_error")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value[0]
+
+    @property
+    def code(self) -> str:
+        """The word that programs look at."""
+        return self.value[1]
+
+
+FAULTS: Final = frozenset({Case.UNAVAILABLE, Case.TIMEOUT, Case.UNREACHABLE, Case.INTERNAL})
+"""Cases in which no rule said no: something is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a call gets no answer from a provider.
+
+    Attributes:
+        case: which row of the table.
+        message: for a person: what, where, what would be right.
+        source: the object whose word it is, where there is one.
+        rule: the rule's name within the object.
+        retry_after_ms: when the same call may go through; None when waiting does not help.
+        details: further facts for programs: limit, remaining, allowed models.
+    """
+
+    case: Case
+    message: str
+    source: ObjectRef | None = None
+    rule: str = ""
+    retry_after_ms: int | None = None
+    details: dict[str, object] = field(default_factory=dict)
+
+
+def rate_limited(limit: Rejected) -> Refusal:
+    """The refusal of a call beyond a limit."""
+    if limit.never:
+        wait = "It asks for more than the limit ever allows."
+    else:
+        wait = f"Try again in {-(-(limit.retry_after_ms or 0) // 1_000)} s."
+    return Refusal(
+        case=Case.RATE_LIMITED,
+        message=f"The limit {limit.rule!r} of {limit.source} is reached: {limit.limit}. {wait}",
+        source=limit.source,
+        rule=limit.rule,
+        retry_after_ms=limit.retry_after_ms,
+        details={"limit": limit.limit, "remaining": limit.remaining},
+    )
+
+
+def denied(denial: Denial) -> Refusal:
+    """The refusal of every call."""
+    case = Case.SUSPENDED if denial.code is DenialCode.SUSPENDED else Case.NO_POLICY
+    return Refusal(case=case, message=denial.reason, source=denial.source)
+
+
+def suspended(source: ObjectRef) -> Refusal:
+    """The refusal of a call through a suspended object."""
+    return Refusal(
+        case=Case.SUSPENDED,
+        message=f"{source} is suspended (spec.suspend): no call goes through it until that is taken back.",
+        source=source,
+    )
+
+
+def config_pending(problem: str) -> Refusal:
+    """The refusal while there is no configuration at all."""
+    why = f" The newest one is refused: {problem}" if problem else ""
+    return Refusal(
+        case=Case.CONFIG_PENDING, message=f"There is no configuration yet.{why}", retry_after_ms=1_000
+    )
+
+
+def too_many_calls(limit: int) -> Refusal:
+    """The refusal of a call beyond what one process takes at a time."""
+    return Refusal(
+        case=Case.UNAVAILABLE,
+        message=f"This sidecar has {limit} calls in flight, the most that it takes (TIDEGATE_MAX_CALLS_IN_FLIGHT).",
+        retry_after_ms=1_000,
+        details={"limit": limit},
+    )
+
+
+def internal_error(request_id: str) -> Refusal:
+    """A fault of ours; what it was stands in the log, not in the answer."""
+    return Refusal(
+        case=Case.INTERNAL,
+        message=f"Tidegate failed to handle the call; its log has the reason under {request_id}.",
+    )

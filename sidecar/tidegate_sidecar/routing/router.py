@@ -1,0 +1,139 @@
+"""Which pool and which of its providers can serve a model (PURE).
+
+The first pool of the configuration that has the model in the caller's dialect serves it. Only providers that know
+the model by the same canonical name stand in for each other: an alias that means something else at another
+provider would get around allow-lists and limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from tidegate_policy.model import CompiledConfig, Dialect, Mode, ModelAllowList, Pool
+from tidegate_sidecar.routing.refusal import Case, Refusal
+
+_SHOWN: Final = 20
+"""Model names in a message; more would be a page, not an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a call may go.
+
+    Attributes:
+        pool: position of the pool in the configuration.
+        model: the canonical name, which rules see.
+        is_listed: the configuration names the model; a wildcard provider serves any other.
+        candidates: (position of the provider in the pool, the name it is asked for).
+    """
+
+    pool: int
+    model: str
+    is_listed: bool
+    candidates: tuple[tuple[int, str], ...]
+
+
+class Router:
+    """Answers for one configuration; tables are built once."""
+
+    def __init__(self, config: CompiledConfig) -> None:
+        """Build the tables."""
+        self._config = config
+        self._listed: dict[tuple[Dialect, str], Route] = {}
+        self._open: dict[Dialect, int] = {}
+        for index, pool in enumerate(config.pools):
+            for dialect in Dialect:
+                self._add(index, pool, dialect)
+
+    def _add(self, index: int, pool: Pool, dialect: Dialect) -> None:
+        if dialect in self._open:
+            return  # an earlier pool takes whatever is asked: this one never gets its turn
+        speaks = [(at, it) for at, it in enumerate(pool.providers) if it.type.dialect is dialect]
+        canonical: dict[str, str] = {}
+        # Names first, then aliases: a model's own name never means another model.
+        for _, provider in speaks:
+            for model in provider.models:
+                canonical.setdefault(model.name, model.name)
+        for _, provider in speaks:
+            for model in provider.models:
+                for alias in model.aliases:
+                    canonical.setdefault(alias, model.name)
+        for name, model_name in canonical.items():
+            candidates = []
+            for at, provider in speaks:
+                if not provider.models:
+                    candidates.append((at, model_name))
+                candidates.extend((at, it.upstream_name) for it in provider.models if it.name == model_name)
+            route = Route(pool=index, model=model_name, is_listed=True, candidates=tuple(candidates))
+            self._listed.setdefault((dialect, name), route)
+        if any(not provider.models for _, provider in speaks):
+            self._open[dialect] = index
+
+    def resolve(self, dialect: Dialect, model: str) -> Route | Refusal:
+        """Where `model` is served for callers of `dialect`."""
+        route = self._listed.get((dialect, model))
+        if route is not None:
+            return route
+        index = self._open.get(dialect)
+        if index is not None:
+            wildcards = tuple(
+                (at, model)
+                for at, provider in enumerate(self._config.pools[index].providers)
+                if provider.type.dialect is dialect and not provider.models
+            )
+            return Route(pool=index, model=model, is_listed=False, candidates=wildcards)
+        return self._not_found(dialect, model)
+
+    def _not_found(self, dialect: Dialect, model: str) -> Refusal:
+        for other in Dialect:
+            route = self._listed.get((other, model))
+            if other is not dialect and route is not None:
+                pool = self._config.pools[route.pool]
+                provider = pool.providers[route.candidates[0][0]]
+                return Refusal(
+                    case=Case.NOT_SUPPORTED,
+                    message=f"`model`: {model!r} is served by provider {provider.name} of {pool.source}, which speaks "
+                    f"the {other} dialect; call it with an SDK of that dialect.",
+                    source=pool.source,
+                    details={"param": "model", "provider": provider.name},
+                )
+        names = self.names(dialect)
+        listed = ", ".join(names[:_SHOWN]) + (
+            f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        )
+        return Refusal(
+            case=Case.MODEL_NOT_FOUND,
+            message=f"No provider pool of this workload has the model {model!r}. "
+            + (f"There are: {listed}." if names else f"None of them speaks the {dialect} dialect."),
+            details={"param": "model", "allowed": names[:_SHOWN]},
+        )
+
+    def names(self, dialect: Dialect) -> list[str]:
+        """Canonical names of all listed models that every enforced allow-list lets through, sorted."""
+        found = {route.model for (spoken, _), route in self._listed.items() if spoken is dialect}
+        lists = [it for it in self._config.allow_models if it.mode is Mode.ENFORCE]
+        return sorted(name for name in found if all(is_allowed(name, it) for it in lists))
+
+
+def is_allowed(model: str, allowed: ModelAllowList) -> bool:
+    """Whether one list lets a canonical name through; `*` in a pattern is any run of characters."""
+    return any(fnmatchcase(model, _literal(pattern)) for pattern in allowed.patterns)
+
+
+def not_allowed(model: str, allowed: ModelAllowList, names: list[str]) -> Refusal:
+    """The refusal of a model that `allowed` does not have; `names` are those that a call may use."""
+    may = f" Allowed are: {', '.join(names[:_SHOWN])}." if names else " No model of the pools is allowed."
+    return Refusal(
+        case=Case.MODEL_NOT_ALLOWED,
+        message=f"{allowed.source} does not allow the model {model!r}.{may}",
+        source=allowed.source,
+        rule="allowModels",
+        details={"param": "model", "allowed": names[:_SHOWN]},
+    )
+
+
+def _literal(pattern: str) -> str:
+    """`pattern` for fnmatch with nothing special but the star."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")

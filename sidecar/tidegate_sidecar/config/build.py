@@ -30,7 +30,7 @@ def build(
         digest=wire.digest(config),
         denial=denied(config.denials[0]) if config.denials else None,
         router=Router(config),
-        pools=_pools(config, previous),
+        pools=_pools(config, previous, now_ns),
         call_rules=PolicySet([rule for rule in rules if not rule.per_attempt]),
         attempt_rules=PolicySet([rule for rule in rules if rule.per_attempt]),
         rate_rules=rules,
@@ -51,12 +51,12 @@ def _rate_rules(
     return tuple(rules)
 
 
-def _pools(config: CompiledConfig, previous: Pipeline | None) -> tuple[PoolState, ...]:
+def _pools(config: CompiledConfig, previous: Pipeline | None, now_ns: int) -> tuple[PoolState, ...]:
     former = {pool.pool.source: pool for pool in previous.pools} if previous else {}
-    return tuple(_pool(pool, former.get(pool.source)) for pool in config.pools)
+    return tuple(_pool(pool, former.get(pool.source), now_ns) for pool in config.pools)
 
 
-def _pool(pool: Pool, former: PoolState | None) -> PoolState:
+def _pool(pool: Pool, former: PoolState | None, now_ns: int) -> PoolState:
     known = {state.provider.name: state for state in former.providers} if former else {}
     states = []
     for index, provider in enumerate(pool.providers):
@@ -64,7 +64,7 @@ def _pool(pool: Pool, former: PoolState | None) -> PoolState:
         before = known.get(provider.name)
         # Another address under the same name is another provider: what was learned does not hold for it.
         if before is not None and before.provider.base_url == provider.base_url:
-            breaker.carry(before.breaker)
+            breaker.carry(before.breaker, now_ns)
         states.append(
             ProviderState(
                 provider=provider,

@@ -8,9 +8,13 @@ from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.build import build
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.source import ConfigSource, Loaded, Refused
+from tidegate_sidecar.policies.breaker import State
 from tidegate_sidecar.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+_LEVELS = {State.CLOSED: 0.0, State.HALF_OPEN: 1.0, State.OPEN: 2.0}
+"""Breaker states as the metric shows them: more is worse."""
 
 
 class Live:
@@ -61,7 +65,7 @@ class Live:
         now_ns = self._clock.monotonic_ns()
         pools = self.pipeline.pools if self.pipeline else ()
         return {
-            (pool.label, state.provider.name): float(state.breaker.state(now_ns))
+            (pool.label, state.provider.name): _LEVELS[state.breaker.state(now_ns)]
             for pool in pools
             for state in pool.providers
         }
@@ -69,7 +73,7 @@ class Live:
     def _breaker_transitions(self) -> dict[tuple[str, ...], float]:
         pools = self.pipeline.pools if self.pipeline else ()
         return {
-            (pool.label, state.provider.name, to.name.lower()): float(count)
+            (pool.label, state.provider.name, to.value): float(count)
             for pool in pools
             for state in pool.providers
             for to, count in state.breaker.transitions.items()

@@ -1,211 +1,274 @@
-"""Circuit breaker: leaves a provider alone that fails, and asks it again, one call at a time.
+"""Circuit breaker: leaves a provider alone that fails or has become slow, and finds out when it is well again.
 
-The machine is the table `TRANSITIONS`; code only tells which event happened. Results of calls that were admitted
-before the machine last changed are heard no more: a call that was slow to fail says nothing about now.
+Rules of this file. Every change of state is a row of `TRANSITIONS`; code only finds out which event happened and
+does what entering a state demands. A call gets a ticket, the number of the period it was admitted in; each change
+of state begins a new period, so results of calls from before are recognised and change nothing.
+
+Theory of operation. Closed lets every call through and counts results until one of three triggers is reached. Open
+lets none through until its time is over; then the first call becomes the probe, the only call of HalfOpen. A good
+probe closes the breaker; a bad one opens it again for twice the time, up to a maximum; one that came to no verdict
+(cancelled, refused for its rate) makes room for the next probe.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, IntEnum, auto
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Final, NewType
 
 from tidegate_policy.model import Breaker
 from tidegate_policy.units import format_duration
+from tidegate_sidecar.policies.window import Window
 
-BUCKETS: Final = 10
-"""Parts of the sliding window; the oldest tenth goes as a new one begins."""
+Ticket = NewType("Ticket", int)
+"""The period in which a call was admitted; whoever holds one settles it exactly once."""
 
+PROBE_WAIT_MS: Final = 1_000
+"""What a caller is told to wait while a probe is under way: nobody knows how long that takes."""
 
-class State(IntEnum):
-    """Whether calls go through. The numbers are those of the metric."""
-
-    CLOSED = 0
-    HALF_OPEN = 1
-    OPEN = 2
+_MS_NS: Final = 1_000_000
 
 
-class Result(Enum):
-    """What a call says of its provider."""
+class State(StrEnum):
+    """Whether calls go through."""
 
-    SUCCESS = auto()
-    FAILURE = auto()
-    NEUTRAL = auto()
-    """Nothing: refused for its rate, or given up by the application."""
+    CLOSED = "Closed"
+    OPEN = "Open"
+    HALF_OPEN = "HalfOpen"
 
 
-class Event(Enum):
-    """What moves the machine."""
+class Result(StrEnum):
+    """What a call says about the provider."""
 
-    TRIPPED = auto()
-    """A call has ended, and with it the closed breaker's measure is full."""
-    WAIT_OVER = auto()
-    """A call asks, and the time of being open is over: it becomes the probe."""
-    PROBE_SUCCEEDED = auto()
-    PROBE_FAILED = auto()
-    PROBE_ABANDONED = auto()
-    """The probe said nothing: the next call is the probe."""
+    SUCCESS = "Success"
+    FAILURE = "Failure"
+    NEUTRAL = "Neutral"
+    """Nothing: a 429, an error of the caller, a call that was cancelled."""
+
+
+class Event(StrEnum):
+    """What may change the state."""
+
+    TRIPPED = "Tripped"
+    """What was counted reached a trigger."""
+    TIME_OVER = "TimeOver"
+    """A call asks and the breaker has been open for long enough."""
+    PROBE_SUCCEEDED = "ProbeSucceeded"
+    PROBE_FAILED = "ProbeFailed"
+    PROBE_ABANDONED = "ProbeAbandoned"
 
 
 TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (State.CLOSED, Event.TRIPPED): State.OPEN,
-    (State.OPEN, Event.WAIT_OVER): State.HALF_OPEN,
+    (State.CLOSED, Event.TIME_OVER): State.CLOSED,  # nothing runs out while closed
+    (State.CLOSED, Event.PROBE_SUCCEEDED): State.CLOSED,  # no probe is out in Closed, nor in Open
+    (State.CLOSED, Event.PROBE_FAILED): State.CLOSED,
+    (State.CLOSED, Event.PROBE_ABANDONED): State.CLOSED,
+    (State.OPEN, Event.TRIPPED): State.OPEN,  # no result counts while open
+    (State.OPEN, Event.TIME_OVER): State.HALF_OPEN,
+    (State.OPEN, Event.PROBE_SUCCEEDED): State.OPEN,
+    (State.OPEN, Event.PROBE_FAILED): State.OPEN,
+    (State.OPEN, Event.PROBE_ABANDONED): State.OPEN,
+    (State.HALF_OPEN, Event.TRIPPED): State.HALF_OPEN,  # the probe alone decides
+    (State.HALF_OPEN, Event.TIME_OVER): State.HALF_OPEN,
     (State.HALF_OPEN, Event.PROBE_SUCCEEDED): State.CLOSED,
     (State.HALF_OPEN, Event.PROBE_FAILED): State.OPEN,
-    # Open, but with its time over: the next call is the probe at once.
-    (State.HALF_OPEN, Event.PROBE_ABANDONED): State.OPEN,
+    (State.HALF_OPEN, Event.PROBE_ABANDONED): State.HALF_OPEN,
 }
-"""All that can happen. An event that is not here for a state cannot happen in it."""
+"""What each event makes of each state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Leave to make one call; given back with its result."""
+class _Kind(IntEnum):
+    """Counters of the window."""
 
-    epoch: int
-
-
-class _Window:
-    """Counts of calls over the last `window_ms`, in whole buckets."""
-
-    __slots__ = ("_bucket_ns", "_counts", "_newest")
-
-    def __init__(self, window_ms: int) -> None:
-        self._bucket_ns = max(1, window_ms * 1_000_000 // BUCKETS)
-        self._newest = 0
-        self._counts: list[list[int]] = []
-        self.clear()
-
-    def clear(self) -> None:
-        self._counts = [[0, 0, 0] for _ in range(BUCKETS)]
-
-    def add(self, now_ns: int, *, failed: bool, slow: bool) -> None:
-        counts = self._counts[self._turn(now_ns) % BUCKETS]
-        counts[0] += 1
-        counts[1] += failed
-        counts[2] += slow
-
-    def totals(self, now_ns: int) -> tuple[int, int, int]:
-        """Calls, failures, slow calls."""
-        self._turn(now_ns)
-        return tuple(map(sum, zip(*self._counts, strict=True)))  # type: ignore[return-value] # three columns
-
-    def _turn(self, now_ns: int) -> int:
-        """Empty the buckets whose time has come round; the number of the present one."""
-        bucket = now_ns // self._bucket_ns
-        for passed in range(max(self._newest + 1, bucket - BUCKETS + 1), bucket + 1):
-            self._counts[passed % BUCKETS] = [0, 0, 0]
-        self._newest = max(self._newest, bucket)
-        return self._newest
+    CALLS = 0
+    FAILED = 1
+    TIMED = 2
+    SLOW = 3
 
 
 class CircuitBreaker:
-    """The breaker of one provider."""
+    """The breaker of one provider.
+
+    `admit` gives a ticket, `settle` takes it back with the result; `carry` joins two breakers into one across a
+    reload.
+    """
+
+    __slots__ = ("_circuit",)
 
     def __init__(self, config: Breaker) -> None:
-        """Start closed."""
-        self.config = config
-        self.transitions: dict[State, int] = dict.fromkeys(State, 0)
-        """How often it went to each state."""
-        self.reason = ""
-        """Why it opened last, in words."""
-        self._state = State.CLOSED
-        self._epoch = 0
-        self._failures = 0
-        self._window = _Window(config.window_ms)
-        self._open_for_ms = config.open_for_ms
-        self._open_until_ns = 0
+        """Start closed with nothing counted."""
+        self._circuit = _Circuit(config)
 
     def __repr__(self) -> str:
-        return f"<CircuitBreaker {self._state.name} failures={self._failures} reason={self.reason!r}>"
-
-    def state(self, now_ns: int) -> State:
-        """The state as a call at `now_ns` would find it: an open breaker whose time is over counts as half open."""
-        if self._state is State.OPEN and now_ns >= self._open_until_ns:
-            return State.HALF_OPEN
-        return self._state
-
-    def retry_after_ms(self, now_ns: int) -> int:
-        """How long until a call may go through, at best; 0 when one may now."""
-        if self._state is State.OPEN:
-            return max(0, -(-(self._open_until_ns - now_ns) // 1_000_000))
-        # A probe is on its way: nobody knows how long it takes.
-        return 1_000 if self._state is State.HALF_OPEN else 0
+        circuit = self._circuit
+        why = f": {circuit.reason}" if circuit.state is not State.CLOSED else ""
+        return f"<CircuitBreaker {circuit.state}{why}>"
 
     def admit(self, now_ns: int) -> Ticket | None:
-        """Leave for one call, or None. Each ticket is settled exactly once."""
-        if self._state is State.CLOSED:
-            return Ticket(self._epoch)
-        if self._state is State.OPEN and now_ns >= self._open_until_ns:
-            self._move(Event.WAIT_OVER)
-            return Ticket(self._epoch)
-        return None
+        """A ticket for one call, or None: leave the provider alone."""
+        return self._circuit.admit(now_ns)
 
-    def settle(self, ticket: Ticket, result: Result, *, slow: bool, now_ns: int) -> None:
-        """Hear the result of a call; `slow` counts only with a success."""
-        if ticket.epoch != self._epoch:
+    def settle(self, ticket: Ticket, result: Result, *, slow: bool | None, now_ns: int) -> None:
+        """Take note of how an admitted call went.
+
+        Args:
+            ticket: from `admit`.
+            result: what the call says about the provider.
+            slow: whether its first byte took too long; None where that says nothing (no stream), so that such
+                calls do not dilute the share of slow ones. A slow probe is a failed one.
+            now_ns: the time.
+        """
+        self._circuit.settle(ticket, result, slow=slow, now_ns=now_ns)
+
+    def state(self, now_ns: int) -> State:
+        """The state as callers meet it: a breaker whose time is over is half open before the first one asks."""
+        circuit = self._circuit
+        is_due = circuit.state is State.OPEN and now_ns >= circuit.open_until_ns
+        return State.HALF_OPEN if is_due else circuit.state
+
+    def retry_after_ms(self, now_ns: int) -> int:
+        """When to ask again, rounded up; 0: now."""
+        circuit = self._circuit
+        if circuit.state is State.OPEN:
+            return max(0, -((now_ns - circuit.open_until_ns) // _MS_NS))
+        return PROBE_WAIT_MS if circuit.is_probing else 0
+
+    @property
+    def reason(self) -> str:
+        """Why it opened the last time, in words; empty if it never did."""
+        return self._circuit.reason
+
+    @property
+    def transitions(self) -> dict[State, int]:
+        """How often each state was entered from another; not to be changed."""
+        return self._circuit.transitions
+
+    def carry(self, previous: CircuitBreaker, now_ns: int) -> None:
+        """Go on from the state of `previous`, the breaker of the same provider before a reload.
+
+        Both are one breaker from here on, with this one's numbers: calls that are under way settle with `previous`,
+        and one of them may be the probe. An open breaker stays open, though no longer than the new maximum. A window
+        of another length starts empty; failures in a row go on.
+        """
+        config = self._circuit.config
+        self._circuit = previous._circuit
+        self._circuit.reconfigure(config, now_ns)
+
+
+class _Circuit:
+    """The state behind a breaker; what two of them share after a reload."""
+
+    __slots__ = (
+        "_failures_in_a_row",
+        "_open_ms",
+        "_period",
+        "_window",
+        "config",
+        "is_probing",
+        "open_until_ns",
+        "reason",
+        "state",
+        "transitions",
+    )
+
+    def __init__(self, config: Breaker) -> None:
+        self.config = config
+        self.state = State.CLOSED
+        self.reason = ""
+        self.transitions = dict.fromkeys(State, 0)
+        self.is_probing = False
+        self.open_until_ns = 0
+        self._open_ms = config.open_for_ms
+        self._period = 1
+        self._failures_in_a_row = 0
+        self._window = Window(config.window_ms * _MS_NS, len(_Kind))
+
+    def admit(self, now_ns: int) -> Ticket | None:
+        if self.state is State.CLOSED:
+            return Ticket(self._period)
+        if self.state is State.OPEN and now_ns >= self.open_until_ns:
+            self._happened(Event.TIME_OVER, now_ns)
+        if self.state is State.OPEN or self.is_probing:
+            return None
+        self.is_probing = True
+        return Ticket(self._period)
+
+    def settle(self, ticket: Ticket, result: Result, *, slow: bool | None, now_ns: int) -> None:
+        if ticket != self._period:
+            return  # admitted before the last change: what it met is no longer what is asked about
+        if self.state is State.HALF_OPEN:
+            self._settle_probe(result, slow=slow, now_ns=now_ns)
             return
-        if self._state is State.HALF_OPEN:
-            self._settle_probe(result, now_ns)
-        elif result is not Result.NEUTRAL:
-            self._count(result, slow=slow, now_ns=now_ns)
-
-    def carry(self, previous: CircuitBreaker) -> None:
-        """Go on where the breaker of the same provider stood before a reload, with the numbers of this one."""
-        self.transitions = dict(previous.transitions)
-        self.reason = previous.reason
-        self._state = previous._state
-        self._failures = previous._failures
-        self._open_for_ms = min(previous._open_for_ms, self.config.max_open_for_ms)
-        self._open_until_ns = previous._open_until_ns
-        if previous.config.window_ms == self.config.window_ms:
-            self._window = previous._window
-        if self._state is State.HALF_OPEN:
-            # Its probe reports to the breaker before; here the next call is the probe.
-            self._state = State.OPEN
-
-    def _settle_probe(self, result: Result, now_ns: int) -> None:
-        if result is Result.SUCCESS:
-            self._open_for_ms = self.config.open_for_ms
-            self._failures = 0
-            self._window.clear()
-            self._move(Event.PROBE_SUCCEEDED)
-        elif result is Result.FAILURE:
-            self._open_for_ms = min(2 * self._open_for_ms, self.config.max_open_for_ms)
-            self._open_until_ns = now_ns + self._open_for_ms * 1_000_000
-            self.reason = f"the probe failed; the next one is in {format_duration(self._open_for_ms)}"
-            self._move(Event.PROBE_FAILED)
-        else:
-            self._open_until_ns = now_ns
-            self._move(Event.PROBE_ABANDONED)
-
-    def _count(self, result: Result, *, slow: bool, now_ns: int) -> None:
-        failed = result is Result.FAILURE
-        self._failures = self._failures + 1 if failed else 0
-        self._window.add(now_ns, failed=failed, slow=slow and not failed)
-        reason = self._full(now_ns) if failed or slow else ""
-        if reason:
+        if result is Result.NEUTRAL:
+            return
+        self._count(result, slow=slow, now_ns=now_ns)
+        # A good and quick call can reach no trigger but by completing the minimum of calls.
+        if reason := self._trigger(now_ns):
             self.reason = reason
-            self._open_for_ms = self.config.open_for_ms
-            self._open_until_ns = now_ns + self._open_for_ms * 1_000_000
-            self._move(Event.TRIPPED)
+            self._happened(Event.TRIPPED, now_ns)
 
-    def _full(self, now_ns: int) -> str:
-        """Which measure is full, in words; empty when none is."""
-        config = self.config
-        if self._failures >= config.consecutive_failures:
-            return f"{self._failures} failures in a row"
-        calls, failures, slow = self._window.totals(now_ns)
-        if calls < config.minimum_requests:
-            return ""
-        window = format_duration(config.window_ms)
-        if failures * 100 >= config.failure_rate_percent * calls:
-            return f"{failures} of {calls} calls failed within {window}"
-        if slow * 100 >= config.slow_call_percent * calls:
-            return f"{slow} of {calls} calls were slow within {window}"
+    def reconfigure(self, config: Breaker, now_ns: int) -> None:
+        if config.window_ms != self.config.window_ms:
+            self._window = Window(config.window_ms * _MS_NS, len(_Kind))
+        self._open_ms = min(self._open_ms, config.max_open_for_ms)
+        self.open_until_ns = min(self.open_until_ns, now_ns + config.max_open_for_ms * _MS_NS)
+        self.config = config
+
+    def _settle_probe(self, result: Result, *, slow: bool | None, now_ns: int) -> None:
+        if result is Result.NEUTRAL:
+            self._happened(Event.PROBE_ABANDONED, now_ns)
+        elif result is Result.FAILURE or slow:
+            self.reason = "the probe failed" if result is Result.FAILURE else "the probe was slow"
+            self._happened(Event.PROBE_FAILED, now_ns)
+        else:
+            self._happened(Event.PROBE_SUCCEEDED, now_ns)
+
+    def _count(self, result: Result, *, slow: bool | None, now_ns: int) -> None:
+        window = self._window
+        window.add(_Kind.CALLS, now_ns)
+        if result is Result.FAILURE:
+            self._failures_in_a_row += 1
+            window.add(_Kind.FAILED, now_ns)
+        else:
+            self._failures_in_a_row = 0
+        if slow is not None:
+            window.add(_Kind.TIMED, now_ns)
+            if slow:
+                window.add(_Kind.SLOW, now_ns)
+
+    def _trigger(self, now_ns: int) -> str:
+        """The trigger that has been reached, in words; empty for none."""
+        config, window = self.config, self._window
+        if self._failures_in_a_row >= config.consecutive_failures:
+            return f"{self._failures_in_a_row} failures in a row"
+        calls, failed = window.total(_Kind.CALLS, now_ns), window.total(_Kind.FAILED, now_ns)
+        if calls >= config.minimum_requests and failed * 100 >= calls * config.failure_rate_percent:
+            return (
+                f"{_share(failed, calls)} of {calls} calls failed within {format_duration(config.window_ms)}"
+            )
+        timed, slow = window.total(_Kind.TIMED, now_ns), window.total(_Kind.SLOW, now_ns)
+        if timed >= config.minimum_requests and slow * 100 >= timed * config.slow_call_percent:
+            return f"{_share(slow, timed)} of {timed} streams were slow within {format_duration(config.window_ms)}"
         return ""
 
-    def _move(self, event: Event) -> None:
-        self._state = TRANSITIONS[self._state, event]
-        self.transitions[self._state] += 1
-        self._epoch += 1
+    def _happened(self, event: Event, now_ns: int) -> None:
+        before, self.state = self.state, TRANSITIONS[self.state, event]
+        self._period += 1
+        self.is_probing = False
+        if self.state is before:
+            return  # an abandoned probe: its ticket is void, the next call probes
+        self.transitions[self.state] += 1
+        if self.state is State.OPEN:
+            self._open(now_ns, event)
+        elif self.state is State.CLOSED:
+            self._failures_in_a_row = 0
+            self._window.clear()
+
+    def _open(self, now_ns: int, event: Event) -> None:
+        doubled = self._open_ms * 2 if event is Event.PROBE_FAILED else self.config.open_for_ms
+        self._open_ms = min(doubled, self.config.max_open_for_ms)
+        self.open_until_ns = now_ns + self._open_ms * _MS_NS
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part * 100 // whole} %"

@@ -83,7 +83,7 @@ class Cells:
         arrival = arrivals.get(key)
         if arrival is None:
             return self._take_first(key, now, now_ns)
-        arrival = (arrival if arrival > now else now) + self._cell
+        arrival = (arrival if arrival > now else now) + self._cell  # noqa: FURB136 - max() costs twice the line
         excess = arrival - now - self._burst
         if excess > 0:
             return -(-excess // (self._count * _MS_NS))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-from tidegate_policy.model import KeyPart, KeyType, Mode, RateLimit, WorkloadIdentity
+from tidegate_policy.model import KeyType, Mode, RateLimit, WorkloadIdentity
 from tidegate_policy.units import format_duration
 from tidegate_sidecar.policies.base import Call, Rejected, Settlement
 from tidegate_sidecar.policies.cells import MAX_KEYS, Cells, Key
@@ -16,6 +16,16 @@ MAX_VALUE_LENGTH: Final = 64
 
 MAX_MODELS_REMEMBERED: Final = 1_024
 """Model names whose match is remembered; the application may invent names without end."""
+
+_ATTRIBUTES: Final = {
+    KeyType.CONSUMER: "consumer",
+    KeyType.MODEL: "model",
+    KeyType.PROVIDER: "provider",
+    KeyType.HEADER: "",
+}
+"""Parts of a key that come from the call, by the attribute of `Call`; a header has none."""
+
+_NOT_ADMITTED: Final = Settlement.NOT_ADMITTED  # members of an enum are slow to look up
 
 _MS_NS: Final = 1_000_000
 
@@ -57,9 +67,11 @@ class RateLimiter:
         self.per_attempt = any(part.type is KeyType.PROVIDER for part in limit.key)
         self.outstanding = 0
         self._scope = tuple(
-            (part.type, _fact(part.type, identity)) for part in limit.key if _is_constant(part)
+            (part.type, _fact(part.type, identity)) for part in limit.key if part.type not in _ATTRIBUTES
         )
-        self._varying = tuple(part for part in limit.key if not _is_constant(part))
+        self._varying = tuple(
+            (_ATTRIBUTES[part.type], part.header) for part in limit.key if part.type in _ATTRIBUTES
+        )
         # None: every model counts, the usual case, and nothing needs to be looked up.
         self._patterns = (
             None if "*" in limit.models else tuple(pattern.split("*") for pattern in limit.models)
@@ -105,7 +117,7 @@ class RateLimiter:
     def settle(self, call: Call, settlement: Settlement, now_ns: int) -> None:
         """Only `NOT_ADMITTED` gives the cell back; a call that was admitted counts, whatever became of it."""
         self.outstanding -= 1
-        if settlement is not Settlement.NOT_ADMITTED:
+        if settlement is not _NOT_ADMITTED:
             return
         if self._patterns is None or self._counts(call.model):
             self._cells.give_back(self.key_of(call), now_ns)
@@ -120,8 +132,9 @@ class RateLimiter:
         if not varying:
             return ""
         if len(varying) == 1:
-            return _value(varying[0], call)
-        return tuple([_value(part, call) for part in varying])
+            attribute, header = varying[0]
+            return _value(call, attribute, header)
+        return tuple([_value(call, attribute, header) for attribute, header in varying])
 
     def carry(self, previous: RateLimiter, now_ns: int) -> None:
         """Go on counting where `previous`, the same rule of the configuration before, is now.
@@ -130,10 +143,10 @@ class RateLimiter:
         still be admitted by `previous`. Where the key has changed nothing is carried over: what was used under one
         key says nothing about another.
         """
-        if (self._scope, self._varying) != (previous._scope, previous._varying):  # noqa: SLF001
+        if (self._scope, self._varying) != (previous._scope, previous._varying):
             return
         limit = self.limit
-        self._cells = previous._cells  # noqa: SLF001
+        self._cells = previous._cells
         self._cells.reshape(
             count=limit.requests, per_ns=limit.per_ms * _MS_NS, burst=limit.burst, now_ns=now_ns
         )
@@ -147,11 +160,6 @@ class RateLimiter:
         return counted
 
 
-def _is_constant(part: KeyPart) -> bool:
-    """Whether the part comes from the pod's identity."""
-    return part.type not in {KeyType.CONSUMER, KeyType.MODEL, KeyType.PROVIDER, KeyType.HEADER}
-
-
 def _fact(kind: KeyType, identity: WorkloadIdentity) -> tuple[str, ...]:
     if kind is KeyType.NAMESPACE:
         return (identity.namespace,)
@@ -162,19 +170,12 @@ def _fact(kind: KeyType, identity: WorkloadIdentity) -> tuple[str, ...]:
     return (identity.namespace, identity.pod)
 
 
-def _value(part: KeyPart, call: Call) -> str:
-    kind = part.type
-    if kind is KeyType.CONSUMER:
-        value = call.consumer
-    elif kind is KeyType.MODEL:
-        value = call.model
-    elif kind is KeyType.PROVIDER:
-        value = call.provider
-    else:
-        value = call.headers.get(part.header, "")
+def _value(call: Call, attribute: str, header: str) -> str:
+    value: str = getattr(call, attribute) if attribute else call.headers.get(header, "")
     if len(value) <= MAX_VALUE_LENGTH:
         return value
-    # Headers that are not UTF-8 come with surrogates. The "#" and the length keep digests apart from short values.
+    # A digest with its "#" is longer than any value kept as it is, so the two are never taken for each other.
+    # Headers that are not UTF-8 come with surrogates.
     digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=MAX_VALUE_LENGTH // 2)
     return f"#{digest.hexdigest()}"
 

@@ -1,150 +1,170 @@
-"""Whether a failed try is worth another one, where, and when.
+"""Whether a failed try is followed by another: at once elsewhere, after a pause at the same provider, or not at all.
 
-Moving on to another provider spreads load and is bounded by `maxAttempts` alone. Asking a provider *again* adds load
-where there is trouble, so it is bounded by a budget as well: a share of the calls of late.
+Moving on to a provider that was not asked yet costs nobody anything, so it is bounded by the number of tries alone.
+Asking a provider again adds load to one that is in trouble; such tries are a small share of all calls, or retries
+would turn a brief failure into a long one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from tidegate_policy.model import Retry, RetryOn
+from tidegate_sidecar.policies.window import Window
 
-BUDGET_WINDOW_MS: Final = 10_000
-"""Over so much time the budget remembers calls."""
+BUDGET_WINDOW_NS: Final = 10_000_000_000
+"""How far back the budget looks: 10 s."""
 
-BUDGET_FLOOR: Final = 10
-"""Repetitions per window that are always allowed: a share of few calls would be none."""
+BUDGET_FLOOR: Final = 3
+"""Tries per window that ask again and are always allowed: a share of very few calls would be less than one."""
 
-
-class RetryBudget:
-    """Counts calls in and repetitions out, in hundredths of a repetition; what is saved fades with the window."""
-
-    def __init__(self, percent: int) -> None:
-        """Each call earns `percent` hundredths of a repetition."""
-        self.percent = percent
-        self._credit = 0
-        self._floor_used: list[int] = []
-        self._credit_from_ns = 0
-
-    def on_call(self, now_ns: int) -> None:
-        """A call has come."""
-        self._fade(now_ns)
-        self._credit += self.percent
-
-    def take(self, now_ns: int) -> bool:
-        """Use one repetition; False when there is none."""
-        self._fade(now_ns)
-        if self._credit >= 100:
-            self._credit -= 100
-            return True
-        self._floor_used = [at for at in self._floor_used if now_ns - at < BUDGET_WINDOW_MS * 1_000_000]
-        if len(self._floor_used) >= BUDGET_FLOOR:
-            return False
-        self._floor_used.append(now_ns)
-        return True
-
-    def carry(self, previous: RetryBudget) -> None:
-        """Go on with what the same pool had before a reload."""
-        self._credit = previous._credit
-        self._floor_used = previous._floor_used
-        self._credit_from_ns = previous._credit_from_ns
-
-    def _fade(self, now_ns: int) -> None:
-        """Halve the credit for each window that has passed: a quiet hour saves up no storm."""
-        windows = (now_ns - self._credit_from_ns) // (BUDGET_WINDOW_MS * 1_000_000)
-        if windows > 0:
-            self._credit >>= min(windows, 64)
-            self._credit_from_ns = now_ns
+MAX_DOUBLINGS: Final = 32
+"""From here on every pause is the maximum anyway; keeps the integers small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The failure is the answer; `why` says it in words."""
+    """No other try; `why` in words."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class MoveOn:
-    """Another provider, at once."""
+    """Ask a provider that this call has not asked yet, at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The same providers, after `wait_ms`."""
+    """Pause, then ask again; the budget has been charged."""
 
     wait_ms: int
 
 
 Decision = Stop | MoveOn | Again
 
+_MOVE_ON: Final = MoveOn()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failed try, as far as it matters here.
+
+class _Kind(IntEnum):
+    CALLS = 0
+    AGAIN = 1
+
+
+class RetryBudget:
+    """How many tries of a pool may ask a provider again: a share of its calls within the last 10 s, and a floor.
 
     Attributes:
-        kind: None when no repetition would help.
-        only_here: the failure is this provider's alone (it refused its key): another one may well answer.
-        retry_after_ms: how long the provider asked to wait.
+        percent: the share; 0 allows none at all, not even the floor.
     """
 
-    kind: RetryOn | None
-    only_here: bool = False
-    retry_after_ms: int | None = None
+    __slots__ = ("_window", "percent")
+
+    def __init__(self, percent: int) -> None:
+        """Start with no calls seen."""
+        self.percent = percent
+        self._window = Window(BUDGET_WINDOW_NS, len(_Kind))
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget {self.percent} %>"
+
+    def on_call(self, now_ns: int) -> None:
+        """A call begins; its first try."""
+        self._window.add(_Kind.CALLS, now_ns)
+
+    def take(self, now_ns: int) -> bool:
+        """Charge one try that asks again; False: the budget is used up, and nothing was charged."""
+        window = self._window
+        if (window.total(_Kind.AGAIN, now_ns) + 1) * 100 > self._allowed_times_100(now_ns):
+            return False
+        window.add(_Kind.AGAIN, now_ns)
+        return True
+
+    def carry(self, previous: RetryBudget) -> None:
+        """Go on counting together with `previous`, the same pool's budget before a reload."""
+        self._window = previous._window
+
+    def _allowed_times_100(self, now_ns: int) -> int:
+        if self.percent == 0:
+            return 0
+        return BUDGET_FLOOR * 100 + self._window.total(_Kind.CALLS, now_ns) * self.percent
+
+
+def backoff_ms(attempt: int, base_ms: int, max_ms: int, jitter: float) -> int:
+    """The pause after the failed try number `attempt` (from 1).
+
+    Full jitter: evenly spread over zero to base * 2**(attempt - 1), at most `max_ms`. Callers that failed together
+    come back apart, which spreads a provider's load better than a long pause that is the same for all.
+
+    Args:
+        attempt: how many tries were made.
+        base_ms: the longest first pause.
+        max_ms: the longest pause of all.
+        jitter: even in [0, 1).
+    """
+    ceiling_ms = min(max_ms, base_ms << min(attempt - 1, MAX_DOUBLINGS))
+    return int(jitter * (ceiling_ms + 1))
 
 
 def decide(
     config: Retry,
     budget: RetryBudget,
-    failure: Failure,
     *,
     attempts: int,
+    kind: RetryOn | None,
+    retry_after_ms: int | None,
     another: bool,
     left_ms: int,
     jitter: float,
     now_ns: int,
+    unusable: bool = False,
 ) -> Decision:
-    """What to do after a failed try.
+    """What follows a failed try. Charges `budget` if and only if the answer is `Again`.
+
+    A provider that asks for more patience than the longest pause is not waited for. One that asks for less is never
+    asked before its time; jitter comes on top, for it told everybody the same time.
 
     Args:
-        config: the pool's rules.
-        budget: used up by one when the answer is `Again`.
-        failure: what went wrong.
-        attempts: tries made so far, this one included.
-        another: there is a provider that was not tried yet.
+        config: of the pool.
+        budget: of the pool.
+        attempts: tries made for this call so far.
+        kind: how the try failed; None: in a way that no other try would mend.
+        retry_after_ms: what the provider asked for, None where it did not.
+        another: a provider that this call has never asked can take it now.
         left_ms: until the call's deadline.
-        jitter: uniform in [0, 1).
-        now_ns: now.
+        jitter: even in [0, 1).
+        now_ns: the time.
+        unusable: the provider can serve no call of ours (it refuses our key): another may, itself never.
     """
-    if attempts >= config.max_attempts:
-        return Stop(f"all {config.max_attempts} attempts are used")
-    if left_ms <= 0:
-        return Stop("the time of the call is over")
-    if failure.only_here:
-        return MoveOn() if another else Stop("no other provider is left")
-    if failure.kind is None or failure.kind not in config.retry_on:
-        return Stop("such a failure is not retried")
+    if why := _final(config, attempts, kind, left_ms, unusable=unusable):
+        return Stop(why)
     if another:
-        return MoveOn()
-    wait_ms = failure.retry_after_ms
-    if wait_ms is None:
-        wait_ms = backoff_ms(config, attempts, jitter)
-    elif wait_ms > config.backoff_max_ms:
-        return Stop(f"the provider asks to wait {wait_ms} ms, longer than retry.backoff.max")
-    if wait_ms >= left_ms:
-        return Stop("the wait would outlast the call")
+        return _MOVE_ON
+    if unusable:
+        return Stop("the provider cannot be used and there is no other")
+    wait_ms = backoff_ms(attempts, config.backoff_base_ms, config.backoff_max_ms, jitter)
+    if retry_after_ms is not None:
+        wait_ms = max(min(retry_after_ms + wait_ms, config.backoff_max_ms), retry_after_ms)
+    if why := _too_long(config, wait_ms, left_ms):
+        return Stop(why)
     if not budget.take(now_ns):
-        return Stop("the retry budget is used up")
+        return Stop(f"tries that ask again are limited to {budget.percent} % of calls")
     return Again(wait_ms)
 
 
-def backoff_ms(config: Retry, attempts: int, jitter: float) -> int:
-    """How long to wait after so many tries: doubling from the base up to the maximum, the upper half left to chance.
+def _final(config: Retry, attempts: int, kind: RetryOn | None, left_ms: int, *, unusable: bool) -> str:
+    """Why no try of any kind follows, in words; empty when one may."""
+    if kind not in config.retry_on and not unusable:
+        return "such a failure is not tried again"
+    if attempts >= config.max_attempts:
+        return f"{attempts} tries were made, the most allowed"
+    return "the deadline is over" if left_ms <= 0 else ""
 
-    Half is certain, so that a provider in trouble gets a pause; half is spread, so that callers do not come together.
-    """
-    full = min(config.backoff_base_ms << min(attempts - 1, 32), config.backoff_max_ms)
-    return full - int(full * jitter / 2)
+
+def _too_long(config: Retry, wait_ms: int, left_ms: int) -> str:
+    """Why a pause is not waited for, in words; empty when it is."""
+    if wait_ms > config.backoff_max_ms:
+        return f"the provider asks to wait {wait_ms} ms, the longest pause is {config.backoff_max_ms} ms"
+    return "the deadline comes before the next try" if wait_ms >= left_ms else ""

@@ -127,7 +127,7 @@ class Dispatch:
         attempt = AttemptRecord(provider=turn.state.provider.name, result="Cancelled")
         self.record.attempts.append(attempt)
         self.record.provider = turn.state.provider.name
-        result, is_slow = Result.NEUTRAL, False
+        result, is_slow = Result.NEUTRAL, None
         try:
             relayed = await self.attempts.make(
                 turn.state, turn.upstream_name, turn.key, self._extra_headers(turn.state)
@@ -158,8 +158,10 @@ class Dispatch:
         return retry.decide(
             self.pool.pool.retry,
             self.pool.retry_budget,
-            retry.Failure(kind=failed.kind, only_here=failed.only_here, retry_after_ms=failed.retry_after_ms),
             attempts=len(self.record.attempts),
+            kind=failed.kind,
+            retry_after_ms=failed.retry_after_ms,
+            unusable=failed.only_here,
             another=another,
             left_ms=(self.deadline_ns - now_ns) // 1_000_000,
             jitter=self.random(),

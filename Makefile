@@ -1,0 +1,46 @@
+# Everything here does its own set-up: a fresh machine needs Python 3.11 or newer with venv, make and git.
+PYTHON ?= python3
+PROVIDER ?= simulated
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := policy operator sidecar cli tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format crds clean
+
+##@ Use
+run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
+	@exec $(BIN)/tidegate demo $(if $(filter-out simulated,$(PROVIDER)),--provider $(PROVIDER)) $(ARGS)
+
+##@ Develop
+test: $(READY) ## Run the tests. ARGS="-k limit -x" is given to pytest
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## Format, lint, types, import contracts, generated files unchanged
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tidegate_operator.api.generate --check crds
+
+format: $(READY) ## Format, and mend what the linter can mend
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+crds: $(READY) ## Write crds/ from the API models
+	$(BIN)/python -m tidegate_operator.api.generate crds
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); Tidegate needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,67 @@
+"""What several subcommands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tidegate_sidecar.settings import ADMIN_PORT, APP_PORT, Address, parse_address
+
+ERRORS: Final = 1
+"""Exit code where files are wrong or something that is needed is not there."""
+
+USAGE: Final = 2
+"""Exit code where the command was called wrongly, the same that click uses."""
+
+
+class AddressType(click.ParamType[Address]):
+    """HOST:PORT."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        """Read an address; what is none is a usage error."""
+        if isinstance(value, Address):
+            return value
+        try:
+            return parse_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+files_option = click.option(
+    "-f",
+    "--file",
+    "paths",
+    metavar="PATH",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A manifest, or a folder with manifests at any depth (*.yaml, *.yml, *.json). May be given several times.",
+)
+
+workload_option = click.option(
+    "--workload",
+    metavar="NAMESPACE/KIND/NAME",
+    help="The workload to speak for, e.g. default/Deployment/chat; needed where the files apply differently to several.",
+)
+
+listen_option = click.option(
+    "--listen",
+    type=AddressType(),
+    default=f"127.0.0.1:{APP_PORT}",
+    show_default=True,
+    help="Where applications call.",
+)
+
+admin_option = click.option(
+    "--admin",
+    type=AddressType(),
+    default=f"127.0.0.1:{ADMIN_PORT}",
+    show_default=True,
+    help="Where /healthz, /readyz, /metrics and /config are.",
+)

@@ -1,0 +1,108 @@
+"""Files below the folders that a person names: which they are, what is in them, whether they have changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tidegate_cli.problems import Problem
+
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+MAX_FILE_BYTES: Final = 4 * 2**20
+"""Larger than any object that the API server takes (1.5 MiB), with room for several in a file."""
+
+MAX_FILES: Final = 1_000
+"""Files below all folders together: more is a wrong folder, not a policy."""
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, size and time of change of every file; differs when any of them may have changed."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """The files that the given paths stand for, sorted, each once."""
+
+    files: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find(paths: Sequence[Path]) -> Listing:
+    """Files themselves, and in folders everything that is called like a manifest, at any depth."""
+    listing = Listing()
+    for path in paths:
+        if path.is_dir():
+            found = sorted(_below(path))
+            if not found:
+                expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+                listing.problems.append(
+                    Problem(file=str(path), message=f"no manifest ({expected}) in this folder")
+                )
+            listing.files += found
+        elif path.exists():
+            listing.files.append(path)
+        else:
+            listing.problems.append(Problem(file=str(path), message="there is no such file or folder"))
+    listing.files = list(dict.fromkeys(listing.files))
+    if len(listing.files) > MAX_FILES:
+        message = f"more than {MAX_FILES} manifests in all; name the folder that has the policies"
+        listing.problems.append(Problem(file=str(paths[0]), message=message))
+        del listing.files[MAX_FILES:]
+    return listing
+
+
+def read(path: Path) -> str | Problem:
+    """The text of a file."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return Problem(file=str(path), message=f"cannot be read: {error.strerror or error}")
+    if len(content) > MAX_FILE_BYTES:
+        return Problem(file=str(path), message=f"larger than {MAX_FILE_BYTES // 2**20} MiB; split it")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Problem(file=str(path), line=line, message="not UTF-8 text; save the file in that encoding")
+    # JSON may be indented with tabs, which YAML forbids; inside its strings a bare tab cannot stand.
+    return text.replace("\t", " ") if path.suffix == ".json" else text
+
+
+def signature(paths: Sequence[Path]) -> Signature:
+    """What tells whether the files have changed, without reading them.
+
+    Links are followed, so that a swapped link (how Kubernetes mounts a ConfigMap) shows as another inode.
+    """
+    found = []
+    for path in find(paths).files:
+        try:
+            status = path.stat()
+        except OSError:
+            found.append((str(path), 0, 0, 0))
+        else:
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Manifests below `folder`. Names with a dot in front are left out: editors and mounts keep theirs there."""
+    seen: set[tuple[int, int]] = set()
+    count = 0
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            # A link back to a folder above would be walked for ever.
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(place, name)
+                count += 1
+        if count > MAX_FILES:
+            return

@@ -1,0 +1,281 @@
+"""Files to one `Snapshot`: the same view that the operator has of a cluster, with a line for every field.
+
+Our own kinds are parsed with the operator's models, Namespaces and workloads are read as far as policies look at
+them, and every other kind is left alone. Nothing is raised for what a person wrote: all problems are collected, so
+that one run shows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from tidegate_cli import files
+from tidegate_cli.positions import Document, Flaw, Node, read_documents
+from tidegate_cli.problems import Problem, in_order
+from tidegate_operator.api.metadata import DEFAULT_NAMESPACE
+from tidegate_operator.api.parse import is_ours, parse_object
+from tidegate_operator.compile.diagnostics import Diagnostic, FieldPath, Severity, format_path
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
+from tidegate_policy.model import ObjectRef
+
+_TEMPLATES: Final[Mapping[tuple[str, str], FieldPath]] = {
+    ("", "Pod"): (),
+    ("apps", "Deployment"): ("spec", "template"),
+    ("apps", "StatefulSet"): ("spec", "template"),
+    ("apps", "DaemonSet"): ("spec", "template"),
+    ("batch", "Job"): ("spec", "template"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where a workload, by group and kind, describes its pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object is defined."""
+
+    file: str
+    root: Node
+
+    def line(self, path: FieldPath = ()) -> int:
+        """The line of a field; of a field that is not there, of the nearest object around it."""
+        return self.root.line_of(path)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.root.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """What a set of files says.
+
+    Attributes:
+        snapshot: what the compiler gets; objects with problems are in it without their spec.
+        places: where each object of ours, Namespace and workload is defined.
+        problems: all that is wrong so far, in order; the compiler has more to say.
+        objects: how many objects of ours there are, right or wrong.
+        invalid: objects of ours that have problems and are not in force.
+        left_out: documents of other kinds, a line for each.
+    """
+
+    snapshot: Snapshot
+    places: Mapping[ObjectRef, Place]
+    problems: tuple[Problem, ...]
+    objects: int
+    invalid: frozenset[ObjectRef]
+    left_out: tuple[str, ...]
+
+
+def load(paths: Sequence[Path]) -> Manifests:
+    """Read everything at and below `paths`."""
+    listing = files.find(paths)
+    reader = _Reader(problems=listing.problems)
+    for file in listing.files:
+        text = files.read(file)
+        if isinstance(text, Problem):
+            reader.problems.append(text)
+            continue
+        for document in read_documents(text):
+            reader.document(str(file), document)
+    if not reader.problems and not reader.objects:
+        message = (
+            "no object of the group tidegate.dev in these files: an AIPolicy and a ProviderPool are the least"
+        )
+        reader.problems.append(Problem(file=str(paths[0]), message=message))
+    return reader.finish()
+
+
+def located(manifests: Manifests, diagnostics: Iterable[Diagnostic]) -> tuple[Problem, ...]:
+    """What the compiler says, with files and lines."""
+    return tuple(_locate(manifests, diagnostic) for diagnostic in diagnostics)
+
+
+def _locate(manifests: Manifests, diagnostic: Diagnostic) -> Problem:
+    source = diagnostic.source
+    place = manifests.places.get(source)
+    return Problem(
+        file=place.file if place else "(no file)",
+        line=place.line(diagnostic.path) if place else 0,
+        object=f"{source.kind}/{source.name}",
+        path=format_path(diagnostic.path),
+        message=diagnostic.message,
+        severity=diagnostic.severity,
+    )
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects while documents pass by."""
+
+    problems: list[Problem]
+    places: dict[ObjectRef, Place] = field(default_factory=dict)
+    stored: dict[str, list[Any]] = field(default_factory=dict)
+    namespaces: list[Namespace] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    objects: int = 0
+
+    def document(self, file: str, document: Document) -> None:
+        """Read one document, or each item of a List."""
+        if document.root is None:
+            self.problems += [_flaw_problem(file, flaw) for flaw in document.flaws]
+            return
+        if not isinstance(document.root.value, dict):
+            message = "a manifest is an object with apiVersion, kind, metadata and spec; this document is not"
+            self.problems.append(Problem(file=file, line=document.root.line, message=message))
+            return
+        for prefix, root in _items(document.root):
+            flaws = [
+                flaw._replace(path=flaw.path[len(prefix) :])
+                for flaw in document.flaws
+                if flaw.path[: len(prefix)] == prefix
+            ]
+            self._object(file, root, flaws)
+
+    def finish(self) -> Manifests:
+        """All that was read."""
+        snapshot = Snapshot(
+            pools=tuple(self.stored.get("ProviderPool", ())),
+            policies=tuple(self.stored.get("AIPolicy", ())),
+            cluster_policies=tuple(self.stored.get("ClusterAIPolicy", ())),
+            credentials=tuple(self.stored.get("ProviderCredential", ())),
+            namespaces=tuple(self.namespaces),
+            workloads=tuple(self.workloads),
+        )
+        return Manifests(
+            snapshot=snapshot,
+            places=self.places,
+            problems=in_order(self.problems),
+            objects=self.objects,
+            invalid=frozenset(it.ref for kind in self.stored.values() for it in kind if it.problem),
+            left_out=tuple(self.left_out),
+        )
+
+    def _object(self, file: str, root: Node, flaws: list[Flaw]) -> None:
+        value = root.value
+        group = str(value.get("apiVersion", "")).rpartition("/")[0].partition("/")[0]
+        kind = str(value.get("kind", ""))
+        label = f"{kind}/{_text(value, 'metadata', 'name')}".rstrip("/")
+        if is_ours(value):
+            self._ours(Place(file, root), label, flaws)
+        elif (group, kind) in _TEMPLATES or (group, kind) == ("", "Namespace"):
+            self.problems += [_flaw_problem(file, flaw, label) for flaw in flaws]
+            self._cluster_object(Place(file, root), kind, _TEMPLATES.get((group, kind), ()))
+        elif not kind or not value.get("apiVersion"):
+            message = "no apiVersion and kind, so this is no Kubernetes object; it is left out"
+            self.problems.append(
+                Problem(file=file, line=root.line, message=message, severity=Severity.WARNING)
+            )
+        else:
+            self.left_out.append(f"{file}:{root.line}: {label}: kind of another group, left out")
+
+    def _ours(self, place: Place, label: str, flaws: list[Flaw]) -> None:
+        self.objects += 1
+        parsed = parse_object(place.root.value)
+        self.problems += [_flaw_problem(place.file, flaw, label) for flaw in flaws]
+        self.problems += [
+            Problem(
+                file=place.file,
+                line=place.line(problem.path),
+                object=label,
+                path=format_path(problem.path),
+                message=problem.message,
+            )
+            for problem in parsed.problems
+        ]
+        if parsed.stored is not None and self._is_new(parsed.stored.ref, place):
+            self.stored.setdefault(parsed.stored.ref.kind, []).append(parsed.stored)
+
+    def _cluster_object(self, place: Place, kind: str, template: FieldPath) -> None:
+        value = place.root.value
+        name = _text(value, "metadata", "name")
+        if not name:
+            self.left_out.append(f"{place}: {kind}: without metadata.name, left out")
+            return
+        is_namespace = kind == "Namespace"
+        namespace = "" if is_namespace else _text(value, "metadata", "namespace") or DEFAULT_NAMESPACE
+        if not self._is_new(ObjectRef(kind=kind, namespace=namespace, name=name), place):
+            return
+        labels = self._labels(place, f"{kind}/{name}", (*template, "metadata", "labels"))
+        if is_namespace:
+            # The API server gives every namespace this label, and selectors may use it.
+            self.namespaces.append(
+                Namespace(name=name, labels={**labels, "kubernetes.io/metadata.name": name})
+            )
+            return
+        account = _text(value, *template, "spec", "serviceAccountName") or "default"
+        self.workloads.append(
+            Workload(namespace=namespace, kind=kind, name=name, labels=labels, service_account=account)
+        )
+
+    def _labels(self, place: Place, label: str, path: FieldPath) -> dict[str, str]:
+        found = _at(place.root.value, path)
+        if not isinstance(found, dict):
+            return {}
+        for key, value in found.items():
+            if not isinstance(value, str):
+                field_path = (*path, key)
+                self.problems.append(
+                    Problem(
+                        file=place.file,
+                        line=place.line(field_path),
+                        object=label,
+                        path=format_path(field_path),
+                        message="a label is a string; put the value in quotes",
+                    )
+                )
+        return {key: value for key, value in found.items() if isinstance(value, str)}
+
+    def _is_new(self, ref: ObjectRef, place: Place) -> bool:
+        first = self.places.setdefault(ref, place)
+        if first is place:
+            return True
+        self.problems.append(
+            Problem(
+                file=place.file,
+                line=place.line(("metadata", "name")),
+                object=f"{ref.kind}/{ref.name}",
+                path="metadata.name",
+                message=f"{ref} is defined at {first} already; keep one of them, or give this one another name",
+            )
+        )
+        return False
+
+
+def _items(root: Node, prefix: FieldPath = ()) -> Iterator[tuple[FieldPath, Node]]:
+    """The object itself, or the objects in it when it is what `kubectl get -o yaml` prints for several."""
+    items = root.members.get("items", (0, None))[1]
+    if (
+        not str(root.value.get("kind", "")).endswith("List")
+        or items is None
+        or not isinstance(items.value, list)
+    ):
+        yield prefix, root
+        return
+    for index, (_, item) in items.members.items():
+        if isinstance(item.value, dict):
+            yield from _items(item, (*prefix, "items", index))
+
+
+def _flaw_problem(file: str, flaw: Flaw, label: str = "") -> Problem:
+    return Problem(
+        file=file,
+        line=flaw.line,
+        column=flaw.column,
+        object=label,
+        path=format_path(flaw.path),
+        message=flaw.message,
+    )
+
+
+def _at(value: object, path: FieldPath) -> object:
+    for part in path:
+        value = cast("dict[object, object]", value).get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: object, *path: str | int) -> str:
+    found = _at(value, path)
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,72 @@
+"""What the circuit breakers of a running sidecar say, beside its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tidegate_policy.units import format_duration
+from tidegate_sidecar.app import Listening
+from tidegate_sidecar.clock import Clock
+from tidegate_sidecar.config.pipeline import ProviderState
+from tidegate_sidecar.policies.breaker import State
+from tidegate_sidecar.telemetry.records import CallRecord, Ending
+
+
+@dataclass(slots=True)
+class BreakerWatch:
+    """Looks at the breakers of one sidecar and remembers what it has told."""
+
+    listening: Listening
+    clock: Clock = field(default_factory=Clock)
+    _told: dict[tuple[str, str, State], int] = field(default_factory=dict)
+
+    def changes(self) -> Iterator[str]:
+        """What breakers have done since the last time, a sentence for each."""
+        now_ns = self.clock.monotonic_ns()
+        for pool, state in self._all():
+            breaker, name = state.breaker, state.provider.name
+            if self._is_new(pool, state, State.OPEN):
+                wait = format_duration(max(1_000, round(breaker.retry_after_ms(now_ns), -3)))
+                yield f"the breaker of {name} has opened ({breaker.reason}): it is left alone for {wait}"
+            if self._is_new(pool, state, State.CLOSED):
+                yield f"the breaker of {name} has closed: the probe succeeded"
+
+    def skipped(self, record: CallRecord) -> tuple[str, ...]:
+        """Providers that would have come before the one that served a call, had their breakers not been open."""
+        if record.ending is not Ending.SERVED:
+            return ()
+        now_ns = self.clock.monotonic_ns()
+        states = [state for pool, state in self._all() if pool == record.pool]
+        served = next((state for state in states if state.provider.name == record.provider), None)
+        tried = {attempt.provider for attempt in record.attempts}
+        return tuple(
+            f"{state.provider.name} left alone (breaker open: {state.breaker.reason})"
+            for state in states
+            if served is not None
+            and state.provider.name not in tried
+            and state.adapter.dialect is served.adapter.dialect
+            and state.provider.priority < served.provider.priority
+            and state.breaker.state(now_ns) is State.OPEN
+        )
+
+    def wait_ms(self, provider: str) -> int:
+        """How long until `provider` may be asked, at best."""
+        now_ns = self.clock.monotonic_ns()
+        return max(
+            (it.breaker.retry_after_ms(now_ns) for _, it in self._all() if it.provider.name == provider),
+            default=0,
+        )
+
+    def _is_new(self, pool: str, state: ProviderState, to: State) -> bool:
+        key = (pool, state.provider.name, to)
+        count = state.breaker.transitions[to]
+        is_new = count > self._told.get(key, 0)
+        self._told[key] = count
+        return is_new
+
+    def _all(self) -> Iterator[tuple[str, ProviderState]]:
+        pipeline = self.listening.live.pipeline
+        for pool in pipeline.pools if pipeline is not None else ():
+            for state in pool.providers:
+                yield pool.label, state

@@ -1,0 +1,88 @@
+"""Where a provider may live: what a baseURL must look like, and which hosts are not on the public internet.
+
+The check sees the text of the URL alone. A public name that resolves to a private address is the sidecar's to refuse,
+when it connects.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Final
+from urllib.parse import SplitResult, urlsplit
+
+from tidegate_operator.api.fields import Text
+
+BaseURL = Annotated[
+    str,
+    Text(
+        expected=(
+            "a URL such as https://api.openai.com/v1: http or https, a host and a path, "
+            "without user name, password, query or fragment"
+        ),
+        pattern=r"^https?://[^\s/?#@\\]+(/[^\s?#\\]*)?$",
+        max_length=512,
+        secret=True,
+    ),
+]
+
+_PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+# What the resolver's inet_aton reads as an address, beyond four decimals: 2130706433, 0x7f.1, 127.1
+_ADDRESS_LIKE: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+))*\.?")
+
+
+def host_problem(url: str) -> str | None:
+    """What is wrong with the host or port of a URL that matches `BaseURL`; None when nothing is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"not a URL: {error}"
+    if port == 0:
+        return "port 0 cannot be connected to; write the port that the provider listens on, or none"
+    host = parts.hostname or ""
+    if _address(host) is not None:
+        return None
+    if _ADDRESS_LIKE.fullmatch(host):
+        return f"host {host!r} is a disguised IP address; write it as four decimal numbers"
+    if not _HOST_NAME.fullmatch(host) or ".." in host:
+        return (
+            f"{host!r} is not the name of a host; write letters, digits, '-' and '.' (other scripts as xn--…)"
+        )
+    return None
+
+
+def is_private(url: str) -> bool:
+    """Whether the host is known, from its text alone, not to be on the public internet.
+
+    So are loopback, link-local and private addresses, names that only a cluster or a local network resolves, and
+    names without a dot.
+    """
+    host = _host(urlsplit(url))
+    address = _address(host)
+    if address is not None:
+        return not _is_public(address)
+    return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+
+
+def _host(parts: SplitResult) -> str:
+    return (parts.hostname or "").lower().removesuffix(".")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded is None and address in _NAT64:
+            embedded = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if embedded is not None:
+            return _is_public(embedded)
+    return address.is_global and not address.is_multicast

@@ -1,0 +1,211 @@
+"""pydantic models to CustomResourceDefinitions with structural schemas.
+
+A structural schema says the type of everything, refers to nothing and has no alternatives: what pydantic writes with
+`$ref`, `anyOf` and `title` is written out. The API server merges, defaults and prices by what stands there, so a
+property without description, or a string, list, map or number without bound, is an error here and not in a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from tidegate_operator.api.durations import Duration
+from tidegate_operator.api.kinds import GROUP, VERSION
+from tidegate_operator.api.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidegate_operator.api.kinds import Column, Kind
+
+Schema = dict[str, Any]
+
+_KEPT: Final = (
+    "type",
+    "format",
+    "pattern",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
+    "x-kubernetes-validations",
+)
+_BOUNDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "string": ("maxLength",),
+    "array": ("maxItems",),
+    "integer": ("minimum", "maximum"),
+    "number": ("minimum", "maximum"),
+}
+
+
+class SchemaError(ValueError):
+    """A model says something that a structural schema cannot, or does not say what it must."""
+
+
+def custom_resource_definition(kind: Kind) -> Schema:
+    """The CustomResourceDefinition of a kind."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": kind.crd_name},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "shortNames": [kind.short_name],
+                "categories": ["tidegate"],
+            },
+            "scope": kind.scope.value,
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
+                    "schema": {"openAPIV3Schema": _root(kind)},
+                }
+            ],
+        },
+    }
+
+
+def structural_schema(model: type[Section], root: str) -> Schema:
+    """The schema of one model; `root` is where it stands, for messages.
+
+    Raises:
+        SchemaError: a bound or a description is missing, or there are alternatives.
+    """
+    document = model.model_json_schema(schema_generator=_Generator, mode="validation")
+    return _structural(document, document.get("$defs", {}), root)
+
+
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as documents spell them, whole: CEL sees a default before the fields in it get theirs."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, Section):
+            return dft.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if isinstance(dft, Duration):
+            return str(dft)
+        if isinstance(dft, tuple):
+            return [self.encode_default(item) for item in dft]
+        return super().encode_default(dft)
+
+
+def _root(kind: Kind) -> Schema:
+    spec = structural_schema(kind.spec, "spec")
+    status = structural_schema(kind.status, "status")
+    return {
+        "description": kind.description,
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {
+                "description": f"Group and version of the object: {GROUP}/{VERSION}.",
+                "type": "string",
+            },
+            "kind": {"description": f"Kind of the object: {kind.name}.", "type": "string"},
+            # the API server has its own schema for metadata, and allows no word more here
+            "metadata": {"type": "object"},
+            "spec": {**spec, "description": "What is wanted."},
+            "status": {**status, "description": "What became of it. Written by the operator alone."},
+        },
+    }
+
+
+def _column(column: Column) -> Schema:
+    written: Schema = {
+        "name": column.name,
+        "type": column.type,
+        "description": column.description,
+        "jsonPath": column.path,
+    }
+    if column.priority:
+        written["priority"] = column.priority
+    return written
+
+
+def _structural(schema: Schema, definitions: Mapping[str, Schema], where: str) -> Schema:
+    schema = _resolved(schema, definitions)
+    if "type" not in schema:
+        raise SchemaError(f"{where}: no type, or alternatives, which a structural schema cannot have")
+    written: Schema = {}
+    if "description" in schema:
+        written["description"] = " ".join(schema["description"].split())
+    written |= {key: schema[key] for key in _KEPT if key in schema}
+    # an empty default says nothing, and the API server would store it
+    if not _is_empty(schema.get("default")):
+        written["default"] = schema["default"]
+    if schema["type"] == "object":
+        written |= _object(schema, definitions, where)
+    elif schema["type"] == "array":
+        written["items"] = _structural(schema["items"], definitions, f"{where}[]")
+    _require_bounds(written, where)
+    return written
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(_is_empty(item) for item in value.values())
+    return value is None or value == []
+
+
+def _object(schema: Schema, definitions: Mapping[str, Schema], where: str) -> Schema:
+    values = schema.get("additionalProperties") or next(
+        iter(schema.get("patternProperties", {}).values()), None
+    )
+    if isinstance(values, dict):
+        return {"additionalProperties": _structural(values, definitions, f"{where}{{}}")}
+    written: Schema = {"properties": {}}
+    for name, inner in schema.get("properties", {}).items():
+        at = f"{where}.{name}"
+        written["properties"][name] = _structural(inner, definitions, at)
+        if not written["properties"][name].get("description"):
+            raise SchemaError(f"{at}: no description; write a docstring under the field")
+    if schema.get("required"):
+        written["required"] = sorted(schema["required"])
+    return written
+
+
+def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """The schema with what it refers to written out; what it says itself goes before that."""
+    present = [it for it in schema.get("anyOf", ()) if it.get("type") != "null"]
+    if len(present) == 1:
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        return _resolved({**present[0], **rest}, definitions)
+    if "$ref" in schema:
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return _resolved({**definitions[schema["$ref"].rpartition("/")[2]], **rest}, definitions)
+    if "const" in schema:
+        return {**schema, "enum": [schema["const"]]}
+    return schema
+
+
+def _require_bounds(written: Schema, where: str) -> None:
+    needed = _BOUNDS.get(written["type"], ())
+    if "enum" in written:
+        needed = ()
+    if "additionalProperties" in written:
+        needed = ("maxProperties",)
+    missing = [bound for bound in needed if bound not in written]
+    if missing:
+        raise SchemaError(f"{where}: {' and '.join(missing)} missing")
+    keys = written.get("x-kubernetes-list-map-keys", ())
+    items = written.get("items", {})
+    for key in keys:
+        if key not in items.get("required", ()) and "default" not in items["properties"][key]:
+            raise SchemaError(f"{where}: the key {key} of the list is neither required nor has it a default")

@@ -1,0 +1,57 @@
+"""Which constant headers a provider may be given.
+
+Keys have their own place (credentialRefs), where they are rotated and never shown; headers of the connection and our
+own are written by the sidecar, and a second one would make two readers of one request disagree.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CREDENTIAL_HEADERS: Final = frozenset(
+    {
+        "api-key",
+        "authorization",
+        "cookie",
+        "ocp-apim-subscription-key",
+        "proxy-authorization",
+        "set-cookie",
+        "x-amz-security-token",
+        "x-api-key",
+        "x-auth-token",
+        "x-goog-api-key",
+    }
+)
+
+TRANSPORT_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+OWN_PREFIX: Final = "x-tidegate-"
+
+
+def constant_header_problem(name: str) -> str | None:
+    """Why a provider cannot be given this header; None when it can."""
+    lowered = name.lower()
+    if lowered in CREDENTIAL_HEADERS:
+        return f"{name!r} carries credentials; name a ProviderCredential in credentialRefs instead"
+    if lowered in TRANSPORT_HEADERS:
+        return f"{name!r} belongs to the connection and is written by the sidecar; remove it"
+    if lowered.startswith(OWN_PREFIX):
+        return f"{name!r} is Tidegate's own (x-tidegate-…); choose another name"
+    return None

@@ -1,0 +1,199 @@
+"""ProviderPool: where models live, and how calls to them are tried."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from tidegate_operator.api.baseurl import BaseURL, host_problem, is_private
+from tidegate_operator.api.fields import HeaderName, HeaderValue, Items, ModelName, Name, ObjectName, Whole
+from tidegate_operator.api.headers import constant_header_problem
+from tidegate_operator.api.problems import Problem
+from tidegate_operator.api.section import Rule, Section
+from tidegate_operator.api.selectors import LabelSelector
+from tidegate_operator.api.traffic import CircuitBreaker, PolicyMaximum, Retry, Timeouts
+from tidegate_policy.model import ProviderType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_BASE_URLS: Final = {
+    ProviderType.OPENAI: "https://api.openai.com/v1",
+    ProviderType.ANTHROPIC: "https://api.anthropic.com/v1",
+}
+
+
+class NamespacesFrom(StrEnum):
+    """Which namespaces may use an object."""
+
+    SAME = "Same"
+    ALL = "All"
+    SELECTOR = "Selector"
+
+
+class AllowedNamespaces(Section):
+    """Which namespaces' workloads may use the pool."""
+
+    from_: Annotated[NamespacesFrom, Field(alias="from")] = NamespacesFrom.SAME
+    """Same: the pool's own namespace alone. All: every namespace. Selector: those that `selector` chooses. Default Same."""
+    selector: LabelSelector | None = None
+    """Labels of the namespaces that may use the pool; exactly when `from` is Selector."""
+
+    rules: ClassVar[tuple[Rule[AllowedNamespaces], ...]] = (
+        Rule(
+            holds=lambda self: (self.from_ is NamespacesFrom.SELECTOR) == (self.selector is not None),
+            cel="(self.from == 'Selector') == has(self.selector)",
+            message="selector is required when from is Selector, and forbidden otherwise",
+            field="selector",
+        ),
+    )
+
+
+class CredentialReference(Section):
+    """A ProviderCredential in the pool's namespace."""
+
+    name: ObjectName
+    """Name of the ProviderCredential."""
+
+
+class ProviderModel(Section):
+    """A model that a provider serves."""
+
+    name: ModelName
+    """The name that applications, allow-lists, limits and metrics use."""
+    upstream_name: ModelName | None = None
+    """The name that the provider is asked for. Default: the same name."""
+    aliases: Annotated[tuple[ModelName, ...], Items(max_items=16, unique=True)] = ()
+    """Other names that applications may use for it."""
+
+
+class Provider(Section):
+    """One endpoint of a pool."""
+
+    name: Name
+    """Name of the provider, unique in the pool; metrics and response headers show it."""
+    type: ProviderType
+    """What kind of endpoint it is: decides paths, dialect and how the key is sent."""
+    base_url: Annotated[BaseURL | None, Field(alias="baseURL")] = None
+    """Where it is, with the version segment: https://api.openai.com/v1. Has a default for OpenAI and Anthropic."""
+    allow_insecure: bool = False
+    """Allows a baseURL with http: keys and prompts cross the network in clear text. Default false."""
+    allow_private: bool = False
+    """Allows a baseURL on a private, loopback or link-local address or a name inside the cluster. Default false."""
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=16)] = Field(default_factory=dict)
+    """Constant headers that every request to the provider gets. No credentials: those are for credentialRefs."""
+    credential_refs: Annotated[tuple[CredentialReference, ...], Items(max_items=8, keys=("name",))] = ()
+    """Keys to use, in order of preference; none for endpoints that want no key."""
+    caller_credential: bool = False
+    """The key that the application sent is passed on. Default false: it is taken away."""
+    priority: Annotated[int, Whole(0, 100)] = 0
+    """Providers with the lowest number are used; the next number when all of them are out. Default 0."""
+    weight: Annotated[int, Whole(1, 1000)] = 1
+    """Share of the calls among the providers of one priority. Default 1."""
+    models: Annotated[tuple[ProviderModel, ...], Items(min_items=1, max_items=64, keys=("name",))] | None = (
+        None
+    )
+    """Models that the provider serves. Omitted: whatever is asked for."""
+
+    rules: ClassVar[tuple[Rule[Provider], ...]] = (
+        Rule(
+            holds=lambda self: self.type is not ProviderType.OPENAI_COMPATIBLE or self.base_url is not None,
+            cel="self.type != 'OpenAICompatible' || has(self.baseURL)",
+            message="type OpenAICompatible has no default address: baseURL is required",
+            field="baseURL",
+        ),
+        Rule(
+            holds=lambda self: (
+                self.base_url is None or self.allow_insecure or self.base_url.startswith("https://")
+            ),
+            cel="!has(self.baseURL) || self.allowInsecure || self.baseURL.startsWith('https://')",
+            message="baseURL must begin with https://, unless allowInsecure is true",
+            field="baseURL",
+        ),
+        Rule(
+            holds=lambda self: not (self.credential_refs and self.caller_credential),
+            cel="!self.callerCredential || !has(self.credentialRefs) || size(self.credentialRefs) == 0",
+            message="credentialRefs and callerCredential exclude each other: a request carries one key",
+            field="callerCredential",
+        ),
+    )
+
+    @property
+    def address(self) -> str:
+        """The base URL in force, without a trailing slash."""
+        return (self.base_url or DEFAULT_BASE_URLS[self.type]).rstrip("/")
+
+    def problems(self) -> Iterator[Problem]:
+        """Checks of the host, of header names and of model names, which CEL cannot do within its cost."""
+        if self.base_url is not None:
+            problem = host_problem(self.base_url)
+            if problem is not None:
+                yield Problem(("baseURL",), problem)
+            elif is_private(self.base_url) and not self.allow_private:
+                yield Problem(
+                    ("baseURL",),
+                    "the host is private or inside the cluster; providers are on the public internet unless "
+                    "allowPrivate is true",
+                )
+        yield from self._header_problems()
+        yield from self._model_problems()
+
+    def _header_problems(self) -> Iterator[Problem]:
+        spellings: dict[str, str] = {}
+        for name in self.headers:
+            if problem := constant_header_problem(name):
+                yield Problem(("headers", name), problem)
+            first = spellings.setdefault(name.lower(), name)
+            if first != name:
+                yield Problem(("headers", name), f"is the same header as {first!r}; header names ignore case")
+
+    def _model_problems(self) -> Iterator[Problem]:
+        owners = {model.name: model.name for model in self.models or ()}
+        for index, model in enumerate(self.models or ()):
+            for position, alias in enumerate(model.aliases):
+                owner = owners.setdefault(alias, f"alias of {model.name}")
+                if owner != f"alias of {model.name}":
+                    what = "the name of a model" if owner == alias else f"an {owner}"
+                    yield Problem(
+                        ("models", index, "aliases", position),
+                        f"{alias!r} is {what} of this provider already; a name stands for one model",
+                    )
+
+
+class ProviderPoolSpec(Section):
+    """Providers that can stand in for each other, and how calls to them are tried."""
+
+    suspend: bool = False
+    """The kill switch: every call through the pool is refused with 403 suspended. Default false."""
+    allowed_namespaces: AllowedNamespaces = AllowedNamespaces()
+    """Which namespaces' workloads may use the pool. Default: its own."""
+    providers: Annotated[tuple[Provider, ...], Items(min_items=1, max_items=32, keys=("name",))]
+    """The endpoints of the pool."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    """When a provider is left alone, and for how long."""
+    retry: Retry = Retry()
+    """Which failed tries are tried again."""
+    timeouts: Timeouts = Timeouts()
+    """Deadlines of a call."""
+    policy_maximum: PolicyMaximum = PolicyMaximum()
+    """How far policies may raise the pool's timeouts and tries. Default: not at all."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A maximum below the pool's own value would say nothing: policies may lower anyway."""
+        for field in ("connect", "first_token", "stream_idle", "request"):
+            maximum = getattr(self.policy_maximum.timeouts, field)
+            own = getattr(self.timeouts, field)
+            if maximum is not None and maximum < own:
+                alias = type(self.timeouts).model_fields[field].alias or field
+                yield Problem(
+                    ("policyMaximum", "timeouts", alias),
+                    f"{maximum} is below the pool's own {own}; a maximum is as long or longer",
+                )
+        most = self.policy_maximum.retry.max_attempts
+        if most is not None and most < self.retry.max_attempts:
+            yield Problem(
+                ("policyMaximum", "retry", "maxAttempts"),
+                f"{most} is below the pool's own {self.retry.max_attempts}; a maximum is as high or higher",
+            )

@@ -1,0 +1,129 @@
+"""What the operator writes into the status of objects. These models are schema alone: nothing reads them back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from tidegate_operator.api.aipolicy import TargetKind
+from tidegate_operator.api.fields import Items, Name, ObjectName, Text, Whole
+from tidegate_operator.api.section import Section
+
+Timestamp = Annotated[
+    str,
+    Text(
+        expected="a time such as 2026-11-21T10:00:00Z",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$",
+        max_length=30,
+    ),
+]
+Generation = Annotated[int, Whole(0, 2**53 - 1)]
+PodCount = Annotated[int, Whole(0, 1_000_000)]
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Section):
+    """One aspect of the object's state."""
+
+    type: Annotated[str, Text(expected="the type of a condition", pattern="^[A-Za-z]+$", max_length=316)]
+    """Accepted: the object is valid and applies to something. ResolvedRefs: what it names exists and may be used. Programmed: all sidecars concerned enforce it. Degraded: something outside is out of order. Ready: the summary."""
+    status: ConditionStatus
+    """Whether it holds."""
+    observed_generation: Generation | None = None
+    """metadata.generation of the object that the condition is about."""
+    last_transition_time: Timestamp
+    """When the status last changed."""
+    reason: Annotated[str, Text(expected="a reason in one word", pattern="^[A-Za-z]+$", max_length=1024)]
+    """Why, in one word."""
+    message: Annotated[str, Text(expected="a message", min_length=0, max_length=32_768)]
+    """Why, for people."""
+
+
+class SidecarCounts(Section):
+    """How many sidecars the object concerns."""
+
+    desired: PodCount = 0
+    """Sidecars that should enforce the object."""
+    programmed: PodCount = 0
+    """Sidecars that do."""
+    rejected: PodCount = 0
+    """Sidecars that refused the configuration."""
+
+
+class TargetStatus(Section):
+    """One target of a policy."""
+
+    kind: TargetKind
+    """Kind of the target."""
+    name: ObjectName
+    """Name of the target."""
+    pods: PodCount
+    """Injected pods that the target has."""
+
+
+class ProviderState(StrEnum):
+    """How a provider is doing."""
+
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    OPEN = "Open"
+
+
+class ProviderStatus(Section):
+    """One provider of the pool, as the sidecars see it."""
+
+    name: Name
+    """Name of the provider."""
+    state: ProviderState
+    """Healthy; Degraded: some sidecars leave it alone; Open: all of them do."""
+    latency_ms: Annotated[int, Whole(0, 86_400_000)] | None = None
+    """Median time to the first byte, in milliseconds."""
+    error_percent: Annotated[int, Whole(0, 100)] | None = None
+    """Share of failed tries."""
+    since: Timestamp | None = None
+    """When the state began."""
+
+
+class ObjectStatus(Section):
+    """The fields that every status has."""
+
+    observed_generation: Generation | None = None
+    """metadata.generation of the object that the status is about."""
+    conditions: Annotated[tuple[Condition, ...], Items(max_items=16, keys=("type",))] = ()
+    """The state of the object."""
+
+
+class ProviderPoolStatus(ObjectStatus):
+    """What became of the pool."""
+
+    providers: Annotated[tuple[ProviderStatus, ...], Items(max_items=32, keys=("name",))] = ()
+    """The providers, as the sidecars see them."""
+    sidecars: SidecarCounts | None = None
+    """How many sidecars use the pool."""
+
+
+class AIPolicyStatus(ObjectStatus):
+    """What became of the policy."""
+
+    targets: Annotated[tuple[TargetStatus, ...], Items(max_items=16, keys=("kind", "name"))] = ()
+    """What the policy applies to."""
+    sidecars: SidecarCounts | None = None
+    """How many sidecars enforce the policy."""
+
+
+class ClusterAIPolicyStatus(ObjectStatus):
+    """What became of the policy."""
+
+    sidecars: SidecarCounts | None = None
+    """How many sidecars enforce the policy."""
+
+
+class ProviderCredentialStatus(ObjectStatus):
+    """What became of the credential."""

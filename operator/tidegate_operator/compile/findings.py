@@ -1,0 +1,60 @@
+"""Findings: diagnostics as they come up, each kept once, with the workloads that it came up for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tidegate_operator.compile.diagnostics import Diagnostic, FieldPath, Reason, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tidegate_policy.model import ObjectRef
+
+
+class Findings:
+    """Collects during one compile; the same finding about several classes of workloads becomes one diagnostic."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[Diagnostic, set[str]] = {}
+
+    def __repr__(self) -> str:
+        return f"Findings({len(self._workloads)})"
+
+    def error(
+        self, source: ObjectRef, path: FieldPath, reason: Reason, message: str, *, about: Iterable[str] = ()
+    ) -> None:
+        """A part of the object does not take effect; `about` names the workloads, where it depends on them."""
+        found = Diagnostic(source=source, path=path, severity=Severity.ERROR, reason=reason, message=message)
+        self._workloads.setdefault(found, set()).update(about)
+
+    def warning(
+        self, source: ObjectRef, path: FieldPath, reason: Reason, message: str, *, about: Iterable[str] = ()
+    ) -> None:
+        """The object takes effect, but perhaps not as meant."""
+        found = Diagnostic(
+            source=source, path=path, severity=Severity.WARNING, reason=reason, message=message
+        )
+        self._workloads.setdefault(found, set()).update(about)
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All of them, by object, field and message."""
+        found = [
+            replace(diagnostic, message=diagnostic.message + _suffix(workloads))
+            for diagnostic, workloads in self._workloads.items()
+        ]
+        return tuple(sorted(found, key=_order))
+
+
+def _suffix(workloads: set[str]) -> str:
+    if not workloads:
+        return ""
+    more = f" and {len(workloads) - 1} more" if len(workloads) > 1 else ""
+    return f" (for {min(workloads)}{more})"
+
+
+def _order(diagnostic: Diagnostic) -> tuple[object, ...]:
+    # Positions before names, so that a path through a list and one through a map compare.
+    path = tuple((0, part, "") if isinstance(part, int) else (1, 0, part) for part in diagnostic.path)
+    return (diagnostic.source, path, diagnostic.severity, diagnostic.reason, diagnostic.message)

@@ -1,0 +1,117 @@
+"""Lookup: a snapshot's objects by name, so that no pass has to search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tidegate_operator.api.aipolicy import AIPolicySpec
+from tidegate_operator.api.clusteraipolicy import ClusterAIPolicySpec
+from tidegate_operator.api.stored import Stored
+from tidegate_operator.compile.diagnostics import Reason
+from tidegate_policy.model import ObjectRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tidegate_operator.api.providercredential import ProviderCredentialSpec
+    from tidegate_operator.api.providerpool import ProviderPoolSpec
+    from tidegate_operator.compile.findings import Findings
+    from tidegate_operator.index.snapshot import Snapshot, Workload
+
+Policy = Stored[AIPolicySpec] | Stored[ClusterAIPolicySpec]
+
+POOL_KIND: Final = "ProviderPool"
+
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
+"""The API server gives it to every namespace, so selectors may rely on it in files too."""
+
+SpecT = TypeVar("SpecT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """The objects of one snapshot.
+
+    Attributes:
+        policies: both kinds, by reference.
+        pools: by namespace, then name.
+        credentials: by namespace, then name.
+        namespace_labels: of the namespaces whose labels are known.
+        workloads: by namespace, each once, sorted.
+    """
+
+    policies: Mapping[ObjectRef, Policy]
+    pools: Mapping[str, Mapping[str, Stored[ProviderPoolSpec]]]
+    credentials: Mapping[str, Mapping[str, Stored[ProviderCredentialSpec]]]
+    namespace_labels: Mapping[str, Mapping[str, str]]
+    workloads: Mapping[str, tuple[Workload, ...]]
+
+    def labels_of(self, namespace: str) -> Mapping[str, str]:
+        """Labels of a namespace; one that is not known has its name alone."""
+        return self.namespace_labels.get(namespace) or {NAME_LABEL: namespace}
+
+
+def pool_references(policy: Policy) -> tuple[ObjectRef, ...]:
+    """The pools that a policy names, in its order; empty when it names none or is not in force."""
+    references = policy.spec.provider_pools if policy.spec else None
+    if references is None:
+        return ()
+    own = policy.ref.namespace
+    return tuple(ObjectRef(kind=POOL_KIND, namespace=it.namespace or own, name=it.name) for it in references)
+
+
+def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
+    """Arrange a snapshot, and say which objects of it are not in force."""
+    policies: dict[ObjectRef, Policy] = {
+        **_once(snapshot.policies, findings),
+        **_once(snapshot.cluster_policies, findings),
+    }
+    workloads: dict[str, list[Workload]] = {}
+    for workload in sorted({*snapshot.workloads}, key=lambda it: (str(it), sorted(it.labels.items()))):
+        workloads.setdefault(workload.namespace, []).append(workload)
+    return Lookup(
+        policies=policies,
+        pools=_by_namespace(_once(snapshot.pools, findings)),
+        credentials=_by_namespace(_once(snapshot.credentials, findings)),
+        namespace_labels={it.name: {NAME_LABEL: it.name, **it.labels} for it in snapshot.namespaces},
+        workloads={namespace: tuple(found) for namespace, found in workloads.items()},
+    )
+
+
+def _once(objects: Iterable[Stored[SpecT]], findings: Findings) -> dict[ObjectRef, Stored[SpecT]]:
+    """By reference, in a fixed order; of an object that is defined twice, neither form is in force."""
+    found: dict[ObjectRef, Stored[SpecT]] = {}
+    for stored in objects:
+        if stored.ref in found:
+            found[stored.ref] = replace(
+                stored,
+                spec=None,
+                problem=f"{stored.ref} is defined more than once; keep one of them",
+                targets={},
+            )
+        else:
+            found[stored.ref] = stored
+    for stored in found.values():
+        _report(stored, findings)
+    return dict(sorted(found.items()))
+
+
+def _report(stored: Stored[Any], findings: Findings) -> None:
+    problem = stored.problem or "it has no spec"
+    if stored.spec is None:
+        findings.error(stored.ref, (), Reason.INVALID, f"not in force: {problem}")
+        return
+    if stored.problem is not None:
+        message = f"the newest form is not in force, the last valid one is: {problem}"
+        findings.error(stored.ref, (), Reason.INVALID, message)
+    if stored.spec.suspend:
+        what = "its key is not used" if stored.ref.kind == "ProviderCredential" else "calls are refused"
+        findings.warning(stored.ref, ("spec", "suspend"), Reason.SUSPENDED, f"the kill switch is on: {what}")
+
+
+def _by_namespace(objects: Mapping[ObjectRef, Stored[SpecT]]) -> dict[str, dict[str, Stored[SpecT]]]:
+    found: dict[str, dict[str, Stored[SpecT]]] = {}
+    for ref, stored in objects.items():
+        found.setdefault(ref.namespace, {})[ref.name] = stored
+    return found

@@ -1,0 +1,188 @@
+"""Pools: a ProviderPool and the credentials it names to a `Pool` of the contract, once for all who use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate_operator.api.providerpool import NamespacesFrom
+from tidegate_operator.compile.diagnostics import Reason
+from tidegate_policy.model import (
+    Breaker,
+    CredentialRef,
+    Header,
+    Model,
+    ObjectRef,
+    Pool,
+    Provider,
+    Retry,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidegate_operator.api import providerpool
+    from tidegate_operator.api.providercredential import ProviderCredentialSpec
+    from tidegate_operator.api.providerpool import ProviderPoolSpec
+    from tidegate_operator.api.stored import Stored
+    from tidegate_operator.compile.findings import Findings
+    from tidegate_operator.compile.lookup import Lookup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPool:
+    """A pool with its references resolved.
+
+    Attributes:
+        pool: without the providers whose keys are all missing.
+        spec: who may use it, and how far policies may raise its values.
+    """
+
+    pool: Pool
+    spec: ProviderPoolSpec
+
+    def permits(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether workloads of a namespace with these labels may use the pool."""
+        allowed = self.spec.allowed_namespaces
+        if namespace == self.pool.source.namespace or allowed.from_ is NamespacesFrom.ALL:
+            return True
+        return allowed.selector is not None and allowed.selector.matches(labels)
+
+    @property
+    def permits_all(self) -> bool:
+        """Whether every namespace may use the pool."""
+        return self.spec.allowed_namespaces.from_ is NamespacesFrom.ALL
+
+
+def resolve_pools(lookup: Lookup, findings: Findings) -> Mapping[ObjectRef, ResolvedPool]:
+    """All pools that are in force."""
+    resolved = {}
+    for namespace, pools in lookup.pools.items():
+        credentials = lookup.credentials.get(namespace, {})
+        for stored in pools.values():
+            if stored.spec is not None:
+                pool = _pool(stored.ref, stored.spec, credentials, findings)
+                resolved[stored.ref] = ResolvedPool(pool=pool, spec=stored.spec)
+    return resolved
+
+
+def _pool(
+    ref: ObjectRef,
+    spec: ProviderPoolSpec,
+    credentials: Mapping[str, Stored[ProviderCredentialSpec]],
+    findings: Findings,
+) -> Pool:
+    providers = []
+    for index, provider in enumerate(spec.providers):
+        found = _credentials(ref, index, provider, credentials, findings)
+        if provider.credential_refs and not found:
+            message = f"provider {provider.name} is left out: none of its credentials can be used"
+            findings.error(ref, ("spec", "providers", index, "credentialRefs"), Reason.REF_NOT_FOUND, message)
+        else:
+            providers.append(_provider(provider, found))
+    _report_ambiguous_aliases(ref, spec, findings)
+    breaker, retry, timeouts = spec.circuit_breaker, spec.retry, spec.timeouts
+    return Pool(
+        source=ref,
+        suspended=spec.suspend,
+        providers=tuple(sorted(providers, key=lambda provider: provider.name)),
+        breaker=Breaker(
+            consecutive_failures=breaker.consecutive_failures,
+            failure_rate_percent=breaker.failure_rate_percent,
+            slow_call_percent=breaker.slow_call_percent,
+            slow_first_token_ms=breaker.slow_first_token.ms,
+            minimum_requests=breaker.minimum_requests,
+            window_ms=breaker.window.ms,
+            open_for_ms=breaker.open_for.ms,
+            max_open_for_ms=breaker.max_open_for.ms,
+        ),
+        retry=Retry(
+            max_attempts=retry.max_attempts,
+            retry_on=tuple(sorted(retry.retry_on)),
+            backoff_base_ms=retry.backoff.base.ms,
+            backoff_max_ms=retry.backoff.max.ms,
+            budget_percent=retry.budget_percent,
+        ),
+        timeouts=Timeouts(
+            connect_ms=timeouts.connect.ms,
+            first_token_ms=timeouts.first_token.ms,
+            stream_idle_ms=timeouts.stream_idle.ms,
+            request_ms=timeouts.request.ms,
+        ),
+    )
+
+
+def _provider(provider: providerpool.Provider, credentials: tuple[CredentialRef, ...]) -> Provider:
+    models = [
+        Model(
+            name=model.name,
+            upstream_name=model.upstream_name or model.name,
+            aliases=tuple(sorted(model.aliases)),
+        )
+        for model in provider.models or ()
+    ]
+    return Provider(
+        name=provider.name,
+        type=provider.type,
+        base_url=provider.address,
+        headers=tuple(
+            Header(name=name.lower(), value=value)
+            for name, value in sorted(provider.headers.items(), key=lambda item: item[0].lower())
+        ),
+        credentials=credentials,
+        caller_credential=provider.caller_credential,
+        priority=provider.priority,
+        weight=provider.weight,
+        models=tuple(sorted(models, key=lambda model: model.name)),
+    )
+
+
+def _credentials(
+    ref: ObjectRef,
+    index: int,
+    provider: providerpool.Provider,
+    credentials: Mapping[str, Stored[ProviderCredentialSpec]],
+    findings: Findings,
+) -> tuple[CredentialRef, ...]:
+    found = []
+    for position, reference in enumerate(provider.credential_refs):
+        stored = credentials.get(reference.name)
+        environment = stored.spec.source.environment if stored and stored.spec else None
+        if stored and stored.spec and environment:
+            found.append(
+                CredentialRef(
+                    source=stored.ref,
+                    environment_variable=environment.variable,
+                    suspended=stored.spec.suspend,
+                )
+            )
+            continue
+        path = ("spec", "providers", index, "credentialRefs", position, "name")
+        if stored:
+            message = f"{stored.ref} is not in force: {stored.problem or 'it has no spec'}"
+        else:
+            there = ", ".join(sorted(credentials)) or "none"
+            message = (
+                f"there is no ProviderCredential {reference.name} in namespace {ref.namespace}; "
+                f"those there: {there}"
+            )
+        findings.error(ref, path, Reason.REF_NOT_FOUND, message)
+    return tuple(found)
+
+
+def _report_ambiguous_aliases(ref: ObjectRef, spec: ProviderPoolSpec, findings: Findings) -> None:
+    """A name stands for one model in a pool and dialect: models' own names first, then the first provider's alias."""
+    owners: dict[tuple[str, str], str] = {}
+    providers = sorted(enumerate(spec.providers), key=lambda item: item[1].name)
+    for _, provider in providers:
+        for model in provider.models or ():
+            owners[provider.type.dialect, model.name] = model.name
+    for index, provider in providers:
+        for position, model in enumerate(provider.models or ()):
+            for at, alias in enumerate(model.aliases):
+                owner = owners.setdefault((provider.type.dialect, alias), model.name)
+                if owner != model.name:
+                    path = ("spec", "providers", index, "models", position, "aliases", at)
+                    message = f"{alias!r} means the model {owner} of another provider of this pool; choose another alias"
+                    findings.warning(ref, path, Reason.OVERRIDDEN, message)

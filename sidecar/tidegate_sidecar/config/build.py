@@ -22,7 +22,11 @@ from tidegate_sidecar.routing.router import Router
 def build(
     config: CompiledConfig, identity: WorkloadIdentity, previous: Pipeline | None, now_ns: int
 ) -> Pipeline:
-    """The pipeline of `config`; whatever `previous` has counted under the same identity goes on."""
+    """The pipeline of `config`; whatever `previous` has counted under the same identity goes on.
+
+    Raises:
+        ValueError: a number of `config` makes no sense, which a compiler would not have written.
+    """
     rules = _rate_rules(config, identity, previous, now_ns)
     return Pipeline(
         config=config,
@@ -41,14 +45,13 @@ def _rate_rules(
     config: CompiledConfig, identity: WorkloadIdentity, previous: Pipeline | None, now_ns: int
 ) -> tuple[RateLimiter, ...]:
     former = {(rule.limit.source, rule.limit.name): rule for rule in previous.rate_rules} if previous else {}
-    rules = []
-    for limit in config.rate_limits:
-        rule = RateLimiter(limit, identity)
-        before = former.get((limit.source, limit.name))
+    # All of them first: carrying over changes the former ones, and nothing may fail after that has begun.
+    rules = tuple(RateLimiter(limit, identity) for limit in config.rate_limits)
+    for rule in rules:
+        before = former.get((rule.limit.source, rule.limit.name))
         if before is not None:
             rule.carry(before, now_ns)
-        rules.append(rule)
-    return tuple(rules)
+    return rules
 
 
 def _pools(config: CompiledConfig, previous: Pipeline | None, now_ns: int) -> tuple[PoolState, ...]:

@@ -42,7 +42,10 @@ class Live:
             if isinstance(update, Refused):
                 self.refuse(update.problem)
             else:
-                self.apply(update)
+                try:
+                    self.apply(update)
+                except ValueError as error:
+                    self.refuse(f"it cannot be built: {error}")
 
     def apply(self, loaded: Loaded) -> None:
         """Put a configuration in force, with what the former one has counted."""

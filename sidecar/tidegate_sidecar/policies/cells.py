@@ -9,7 +9,10 @@ exactly per_ns. A call at `now` is admitted if and only if
     max(TAT, now) + cell - now <= burst * cell        and then        TAT = max(TAT, now) + cell
 
 which is the same as: for every earlier instant s, the calls admitted in [s, now] and this one are at most
-burst + rate * (now - s). A key whose TAT has passed is indistinguishable from one never seen.
+burst + rate * (now - s). A TAT that has passed means an empty bucket, so such a key need not be kept.
+
+Memory. A header can invent keys without end. When `max_keys` are live, further ones share one counter with the same
+numbers: each of them gets at most its limit, usually less.
 """
 
 from __future__ import annotations
@@ -106,7 +109,8 @@ class Cells:
             self.overflowed -= 1
             return
         arrival -= self._cell
-        if arrival > now_ns * self._count:
+        now = now_ns * self._count
+        if arrival > now or self._overflow > now:  # who is forgotten would start where the shared counter is
             self._arrivals[key] = arrival
         else:
             del self._arrivals[key]
@@ -157,6 +161,5 @@ class Cells:
             key = next(self._sweep, None)
             if key is None:
                 self._sweep = iter(list(arrivals))
-                return
-            if arrivals.get(key, now + 1) <= now:
+            elif arrivals.get(key, now + 1) <= now:
                 del arrivals[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,9 +59,16 @@ class Attempts:
         self._sending = sending
 
     async def make(
-        self, state: ProviderState, upstream_name: str, key: Key | None, extra: Headers
+        self,
+        state: ProviderState,
+        upstream_name: str,
+        key: Key | None,
+        extra: Headers,
+        on_first_event: Callable[[int], None],
     ) -> Relayed:
-        """Ask one provider and relay what it says; `extra` are our own headers of the answer.
+        """Ask one provider and relay what it says.
+
+        `extra` are our own headers of the answer; `on_first_event` is told when a stream has begun (monotonic ns).
 
         Raises:
             FailedTry: it came to nothing, and the application has seen nothing of it.
@@ -74,7 +82,7 @@ class Attempts:
         answer = await self._send(self._request(state, upstream_name, key), first_ns)
         try:
             await self._judge(answer, key, extra)
-            return await self._relay(answer, state, extra, first_ns)
+            return await self._relay(answer, state, extra, first_ns, on_first_event)
         finally:
             answer.close()
 
@@ -103,7 +111,12 @@ class Attempts:
             raise self._timed_out(deadline_ns) from error
 
     async def _relay(
-        self, answer: UpstreamResponse, state: ProviderState, extra: Headers, first_ns: int
+        self,
+        answer: UpstreamResponse,
+        state: ProviderState,
+        extra: Headers,
+        first_ns: int,
+        on_first_event: Callable[[int], None],
     ) -> Relayed:
         sending = self._sending
         relay = Relay(
@@ -116,7 +129,7 @@ class Attempts:
         )
         headers = (*response_headers(answer.headers), *extra)
         if is_event_stream(answer.headers):
-            return await relay.stream(answer, headers, first_ns, sending.deadline_ns)
+            return await relay.stream(answer, headers, first_ns, sending.deadline_ns, on_first_event)
         try:
             async with asyncio.timeout(self._left_s(sending.deadline_ns)):
                 return await relay.whole(answer, headers)

@@ -15,7 +15,7 @@ from tidegate_sidecar.config.pipeline import PoolState, ProviderState
 from tidegate_sidecar.credentials.keyring import Key, Keyring, NoKeyError
 from tidegate_sidecar.policies import retry, select
 from tidegate_sidecar.policies.base import Call, PolicySet, Rejected, Settlement
-from tidegate_sidecar.policies.breaker import Result, Ticket
+from tidegate_sidecar.policies.breaker import Result, State, Ticket
 from tidegate_sidecar.proxy.attempt import Attempts
 from tidegate_sidecar.proxy.downstream import AppResponse
 from tidegate_sidecar.proxy.relay import FailedTry, Relayed
@@ -24,14 +24,21 @@ from tidegate_sidecar.routing.router import Route
 from tidegate_sidecar.telemetry.records import AttemptRecord, CallRecord, Ending, UsageState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Turn:
-    """A provider that may be asked now; whoever holds it must settle both."""
+    """A provider that may be asked now; whoever holds it must settle its ticket and the rules of the try."""
 
     state: ProviderState
     upstream_name: str
-    ticket: Ticket
     key: Key | None
+    ticket: Ticket | None
+    """None once it is settled."""
+
+    def settle(self, result: Result, *, slow: bool | None, now_ns: int) -> None:
+        """Tell the breaker, once."""
+        if self.ticket is not None:
+            self.state.breaker.settle(self.ticket, result, slow=slow, now_ns=now_ns)
+            self.ticket = None
 
 
 @dataclass(slots=True)
@@ -60,6 +67,9 @@ class Dispatch:
     started_ns: int
     deadline_ns: int
     _tried: set[int] = field(default_factory=set)
+    """Asked in this round; a new round begins when all were."""
+    _asked: set[int] = field(default_factory=set)
+    """Asked at all: to ask one of these again takes from the retry budget."""
     _out: dict[int, _Out] = field(default_factory=dict)
 
     async def run(self) -> Refusal | None:
@@ -81,8 +91,9 @@ class Dispatch:
                 return await self._give_up(failed)
             if isinstance(decision, retry.Again):
                 await asyncio.sleep(decision.wait_ms / 1_000)
-                self._tried.clear()
                 self._out.clear()
+                if all(at in self._tried for at, _ in self.route.candidates):
+                    self._tried.clear()
 
     def _next_turn(self) -> _Turn | None:
         """The next provider that takes the call; those that do not are remembered with the reason."""
@@ -99,6 +110,7 @@ class Dispatch:
             turn = self._take(state, names[chosen.id])
             if isinstance(turn, _Turn):
                 self._tried.add(chosen.id)
+                self._asked.add(chosen.id)
                 return turn
             self._out[chosen.id] = turn
 
@@ -119,7 +131,7 @@ class Dispatch:
             self.rules.settle(self.call, Settlement.NOT_ADMITTED, now_ns)
             wait_ms = state.breaker.retry_after_ms(now_ns)
             return _Out(f"its circuit breaker is open ({state.breaker.reason})", wait_ms)
-        return _Turn(state, upstream_name, ticket, key)
+        return _Turn(state, upstream_name, key, ticket)
 
     async def _try(self, turn: _Turn) -> Relayed:
         """One try, recorded and settled whatever becomes of it."""
@@ -128,9 +140,16 @@ class Dispatch:
         self.record.attempts.append(attempt)
         self.record.provider = turn.state.provider.name
         result, is_slow = Result.NEUTRAL, None
+
+        def first_event(now_ns: int) -> None:
+            nonlocal is_slow
+            waited_ms = (now_ns - started_ns) // 1_000_000
+            is_slow = waited_ms > self.pool.pool.breaker.slow_first_token_ms
+            self._probe_answered(turn, slow=is_slow, now_ns=now_ns)
+
         try:
             relayed = await self.attempts.make(
-                turn.state, turn.upstream_name, turn.key, self._extra_headers(turn.state)
+                turn.state, turn.upstream_name, turn.key, self._extra_headers(turn.state), first_event
             )
         except FailedTry as failed:
             _note(attempt, failed)
@@ -139,9 +158,6 @@ class Dispatch:
         else:
             attempt.result, attempt.status = "ok", relayed.status
             result = Result.SUCCESS
-            if relayed.first_event_ns is not None:
-                waited_ms = (relayed.first_event_ns - started_ns) // 1_000_000
-                is_slow = waited_ms > self.pool.pool.breaker.slow_first_token_ms
             if relayed.fault is not None:
                 _note(attempt, relayed.fault)
                 result = Result.FAILURE if relayed.fault.counts else Result.NEUTRAL
@@ -149,11 +165,21 @@ class Dispatch:
         finally:
             now_ns = self.clock.monotonic_ns()
             attempt.duration_ms = (now_ns - started_ns) // 1_000_000
-            turn.state.breaker.settle(turn.ticket, result, slow=is_slow, now_ns=now_ns)
+            turn.settle(result, slow=is_slow, now_ns=now_ns)
             self.rules.settle(self.call, Settlement.SENT, now_ns)
 
+    def _probe_answered(self, turn: _Turn, *, slow: bool, now_ns: int) -> None:
+        """A stream that begins is answer enough for a probe: its end may be minutes away, and others wait.
+
+        What becomes of the rest counts as a call of the closed breaker.
+        """
+        breaker = turn.state.breaker
+        if breaker.state(now_ns) is State.HALF_OPEN:
+            turn.settle(Result.SUCCESS, slow=slow, now_ns=now_ns)
+            turn.ticket = breaker.admit(now_ns)
+
     def _decide(self, failed: FailedTry) -> retry.Decision:
-        another = any(at not in self._tried and at not in self._out for at, _ in self.route.candidates)
+        another = any(at not in self._asked and at not in self._out for at, _ in self.route.candidates)
         now_ns = self.clock.monotonic_ns()
         return retry.decide(
             self.pool.pool.retry,

@@ -136,7 +136,12 @@ class Relay:
         return relayed
 
     async def stream(
-        self, answer: UpstreamResponse, headers: Headers, first_ns: int, deadline_ns: int
+        self,
+        answer: UpstreamResponse,
+        headers: Headers,
+        first_ns: int,
+        deadline_ns: int,
+        on_first_event: Callable[[int], None],
     ) -> Relayed:
         """Relay an event stream. Its first event must be there by `first_ns`, its last by `deadline_ns`.
 
@@ -155,7 +160,9 @@ class Relay:
             ) from error
         except UpstreamError as error:
             raise failed_on_the_way(error) from error
-        relayed = Relayed(status=answer.status, first_event_ns=self._now_ns())
+        now_ns = self._now_ns()
+        on_first_event(now_ns)
+        relayed = Relayed(status=answer.status, first_event_ns=now_ns)
         await self._app.head(answer.status, headers)
         await self._app.chunk(first)
         try:

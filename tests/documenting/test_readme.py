@@ -1,0 +1,58 @@
+"""What README and docs show is true: the manifests are valid, the commands and the files exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tidegate_cli.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_manifests_in_readme_are_valid(tmp_path: Path) -> None:
+    (manifests,) = blocks(ROOT / "README.md", "yaml")
+    (tmp_path / "readme.yaml").write_text(manifests)
+    result = CliRunner().invoke(main, ["validate", "-f", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "3 objects, 0 errors, 0 warnings" in result.output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("command", re.findall(r"`tidegate (\w+)", (ROOT / "README.md").read_text()))
+def test_commands_that_readme_names_exist(command: str) -> None:
+    assert command in main.commands
+
+
+@pytest.mark.parametrize("folder", sorted(it.name for it in (ROOT / "examples").iterdir() if it.is_dir()))
+def test_the_examples_are_valid(folder: str) -> None:
+    result = CliRunner().invoke(main, ["validate", "-f", str(ROOT / "examples" / folder)])
+    assert result.exit_code == 0, result.output
+
+
+def test_every_setting_of_the_sidecar_is_documented() -> None:
+    settings = (ROOT / "sidecar/tidegate_sidecar/settings.py").read_text()
+    documented = "\n".join(page.read_text() for page in PAGES)
+    for variable in set(re.findall(r"\"(TIDEGATE_[A-Z_]+)\"", settings)):
+        assert variable in documented, variable
+
+
+def test_every_metric_of_the_sidecar_is_documented() -> None:
+    metrics = (ROOT / "sidecar/tidegate_sidecar/telemetry/metrics.py").read_text()
+    documented = (ROOT / "docs/operations/standalone.md").read_text()
+    for name in re.findall(r"\"((?:ai|tidegate)_[a-z_]+)\"", metrics):
+        assert name in documented, name

@@ -1,0 +1,135 @@
+"""A reload forgives nothing that was used under the same rule, and no call slips between old and new."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate_policy.model import KeyPart, KeyType, Mode, ObjectRef, RateLimit, WorkloadIdentity
+from tidegate_sidecar.policies.base import Call, Settlement
+from tidegate_sidecar.policies.rate import RateLimiter
+
+SECOND = 1_000_000_000
+CALL = Call(model="gpt-4o", consumer="ann", headers={})
+CHAT = WorkloadIdentity(namespace="team-a", workload_name="chat")
+
+
+def limiter(
+    *,
+    requests: int = 60,
+    per_ms: int = 60_000,
+    burst: int = 5,
+    kind: KeyType = KeyType.CONSUMER,
+    mode: Mode = Mode.ENFORCE,
+    identity: WorkloadIdentity = CHAT,
+    max_keys: int = 100,
+) -> RateLimiter:
+    limit = RateLimit(
+        name="calls",
+        source=ObjectRef(kind="AIPolicy", namespace="team-a", name="chat"),
+        mode=mode,
+        requests=requests,
+        per_ms=per_ms,
+        burst=burst,
+        key=(KeyPart(type=kind),),
+    )
+    return RateLimiter(limit, identity, max_keys=max_keys)
+
+
+def reloaded(before: RateLimiter, after: RateLimiter, now_ns: int) -> RateLimiter:
+    after.carry(before, now_ns)
+    return after
+
+
+def used(rule: RateLimiter, times: int, now_ns: int = 0) -> RateLimiter:
+    for _ in range(times):
+        assert rule.admit(CALL, now_ns) is None
+    return rule
+
+
+def left(rule: RateLimiter, now_ns: int) -> int:
+    return rule.remaining(rule.key_of(CALL), now_ns)
+
+
+def test_an_unchanged_limit_goes_on_to_the_nanosecond() -> None:
+    rule = reloaded(used(limiter(requests=7, per_ms=3_000), 5), limiter(requests=7, per_ms=3_000), 1)
+    assert rule.admit(CALL, 428_571_428) is not None
+    assert rule.admit(CALL, 428_571_429) is None
+
+
+def test_a_change_of_mode_keeps_what_was_counted() -> None:
+    rule = reloaded(used(limiter(mode=Mode.SHADOW), 5), limiter(), 1)
+    assert rule.admit(CALL, 1) is not None
+
+
+def test_a_larger_burst_leaves_used_cells_used() -> None:
+    rule = reloaded(used(limiter(burst=5), 5), limiter(burst=8), 0)
+    assert left(rule, 0) == 3
+
+
+def test_a_smaller_burst_counts_at_most_itself_as_used() -> None:
+    rule = reloaded(used(limiter(burst=5), 5), limiter(burst=2), 0)
+    assert left(rule, 0) == 0
+    assert left(rule, 1 * SECOND) == 1
+
+
+def test_a_cell_that_is_partly_back_counts_as_used() -> None:
+    rule = reloaded(used(limiter(burst=5), 2), limiter(requests=600, burst=5), SECOND // 2)
+    assert left(rule, SECOND // 2) == 3  # one and a half cells were out: two are
+
+
+def test_another_key_or_another_workload_starts_afresh() -> None:
+    assert left(reloaded(used(limiter(), 5), limiter(kind=KeyType.MODEL), 0), 0) == 5
+    assert left(reloaded(used(limiter(), 5), limiter(), 0), 0) == 0
+    other = WorkloadIdentity(namespace="team-b", workload_name="chat")
+    by_workload = used(limiter(kind=KeyType.WORKLOAD), 5)
+    assert left(reloaded(by_workload, limiter(kind=KeyType.WORKLOAD, identity=other), 0), 0) == 5
+    assert left(reloaded(by_workload, limiter(kind=KeyType.WORKLOAD), 0), 0) == 0
+
+
+def test_calls_that_began_before_the_reload_count_with_those_after_it() -> None:
+    before, after = limiter(burst=2), limiter(burst=3)
+    first = Call(model="gpt-4o", consumer="ann", headers={})
+    assert before.admit(first, 0) is None
+    after.carry(before, 1)
+    assert before.admit(CALL, 2) is None
+    assert after.admit(CALL, 2) is None
+    assert after.admit(CALL, 2) is not None
+    assert before.admit(CALL, 2) is not None
+    before.settle(first, Settlement.SENT, 3)
+    before.settle(CALL, Settlement.SENT, 3)
+    after.settle(CALL, Settlement.SENT, 3)
+    assert (before.outstanding, after.outstanding) == (0, 0)
+
+
+def test_the_shared_counter_of_too_many_keys_is_carried_over() -> None:
+    before = limiter(burst=2, max_keys=1)
+    used(before, 1)
+    late = Call(model="gpt-4o", consumer="ben", headers={})
+    assert [before.admit(late, 0) for _ in range(2)] == [None, None]
+    after = reloaded(before, limiter(requests=30, burst=2), 0)
+    assert after.admit(late, 0) is not None
+    assert after.overflowed == 2
+
+
+limits = st.tuples(st.integers(1, 50), st.integers(1, 5_000), st.integers(1, 8))
+
+
+@settings(deadline=None, max_examples=300)
+@given(limits, limits, st.lists(st.integers(0, 2 * SECOND), max_size=20), st.integers(0, 2 * SECOND))
+def test_a_reload_never_gives_back_more_than_time_did(
+    old: tuple[int, int, int], new: tuple[int, int, int], gaps: list[int], pause: int
+) -> None:
+    before = limiter(requests=old[0], per_ms=old[1], burst=old[2])
+    now_ns = 0
+    for gap in gaps:
+        now_ns += gap
+        before.admit(CALL, now_ns)
+    now_ns += pause
+    in_use = old[2] - left(before, now_ns)
+    after = reloaded(before, limiter(requests=new[0], per_ms=new[1], burst=new[2]), now_ns)
+    if old == new:
+        assert new[2] - left(after, now_ns) == in_use
+    else:
+        assert new[2] - left(after, now_ns) == min(in_use, new[2])
+    # and nothing is worse than an empty bucket: it is whole again after burst / rate
+    whole_ns = now_ns + -(-new[2] * new[1] * 1_000_000 // new[0])
+    assert left(after, whole_ns) == new[2]

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 SOURCES := policy operator sidecar cli tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds clean
+.PHONY: help run test check format crds cluster cluster-down clean
 
 ##@ Use
 run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
@@ -31,11 +31,17 @@ format: $(READY) ## Format, and mend what the linter can mend
 crds: $(READY) ## Write crds/ from the API models
 	$(BIN)/python -m tidegate_operator.api.generate crds
 
+cluster: $(READY) ## Start a real Kubernetes API server on loopback, for a person; Ctrl-C ends it
+	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster up $(ARGS)
+
+cluster-down: $(READY) ## End one that was left behind
+	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster down
+
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

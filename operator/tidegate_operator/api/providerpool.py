@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tidegate_operator.api.baseurl import BaseURL, host_problem, is_private
 from tidegate_operator.api.fields import HeaderName, HeaderValue, Items, ModelName, Name, ObjectName, Whole
-from tidegate_operator.api.headers import constant_header_problem
+from tidegate_operator.api.headers import NO_RESERVED_HEADERS_CEL, constant_header_problem
 from tidegate_operator.api.problems import Problem
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
@@ -117,6 +117,15 @@ class Provider(Section):
             cel="!self.callerCredential || !has(self.credentialRefs) || size(self.credentialRefs) == 0",
             message="credentialRefs and callerCredential exclude each other: a request carries one key",
             field="callerCredential",
+        ),
+        Rule(
+            holds=None,
+            cel=NO_RESERVED_HEADERS_CEL,
+            message=(
+                "headers that carry credentials, belong to the connection or begin with x-tidegate- "
+                "cannot be constant; keys belong in credentialRefs"
+            ),
+            field="headers",
         ),
     )
 

@@ -15,6 +15,11 @@ from tidegate_operator.api.fields import (
     OwnOrNamespace,
     Whole,
 )
+from tidegate_operator.api.headers import (
+    CREDENTIAL_NAME_MESSAGE,
+    NO_CREDENTIAL_NAME_CEL,
+    carries_credentials,
+)
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.traffic import RetryOverrides, TimeoutOverrides
 from tidegate_policy.model import KeyType, Mode, OnMissing
@@ -45,6 +50,15 @@ class HeaderKey(Section):
 
     name: HeaderName
     """Name of the header; case does not matter. Calls without it are counted together."""
+
+    rules: ClassVar[tuple[Rule[HeaderKey], ...]] = (
+        Rule(
+            holds=lambda self: not carries_credentials(self.name),
+            cel=NO_CREDENTIAL_NAME_CEL,
+            message=CREDENTIAL_NAME_MESSAGE,
+            field="name",
+        ),
+    )
 
 
 class RateLimitKey(Section):
@@ -99,6 +113,15 @@ class ConsumerHeader(Section):
     """Name of the header; case does not matter."""
     on_missing: OnMissing = OnMissing.DENY
     """What happens to a call without the header. Deny: it is refused. Anonymous: all such calls are one consumer. Default Deny."""
+
+    rules: ClassVar[tuple[Rule[ConsumerHeader], ...]] = (
+        Rule(
+            holds=lambda self: not carries_credentials(self.name),
+            cel=NO_CREDENTIAL_NAME_CEL,
+            message=CREDENTIAL_NAME_MESSAGE,
+            field="name",
+        ),
+    )
 
 
 class Consumer(Section):

@@ -31,13 +31,14 @@ class Rule(Generic[SectionT]):
     """A rule between the fields of one section, checked by the API server and by us with the same words.
 
     Attributes:
-        holds: whether a section keeps the rule.
+        holds: whether a section keeps the rule; None where `Section.problems` tells it, and more precisely than CEL
+            can.
         cel: the same in CEL, over `self`; cheap, since the server multiplies its cost by the lists around it.
         message: what is wrong and what would be right.
         field: the field to point at, as written in documents; empty for the section itself.
     """
 
-    holds: Callable[[SectionT], bool]
+    holds: Callable[[SectionT], bool] | None
     cel: str
     message: str
     field: str = ""
@@ -66,7 +67,7 @@ class Section(BaseModel):
         found = [
             Problem((rule.field,) if rule.field else (), rule.message)
             for rule in self.rules
-            if not rule.holds(self)
+            if rule.holds is not None and not rule.holds(self)
         ]
         refuse([*found, *self.problems()])
         return self

@@ -63,16 +63,21 @@ def _running_as(policy: Policy, targets: Targets, there: list[Workload]) -> Iter
 
 
 def _labelled(policy: Policy, targets: Targets, there: list[Workload]) -> Iterator[Workload]:
-    if targets.selector and not any(targets.selector.matches(it.labels) for it in there):
-        labels = labels_for(targets.selector)
-        if targets.selector.matches(labels):
-            name = policy.ref.name if labels else ANY
-            yield Workload(namespace=policy.ref.namespace, kind="Pod", name=name, labels=labels)
+    selector = targets.selector
+    if selector and not any(selector.matches(it.labels) for it in there):
+        labels = labels_for(selector)
+        if labels and selector.matches(labels):
+            yield Workload(namespace=policy.ref.namespace, kind="Pod", name=policy.ref.name, labels=labels)
 
 
 def _anywhere(policy: Policy, targets: Targets, there: list[Workload]) -> Iterator[Workload]:
     own = policy.ref.namespace
-    if not there and any((it.kind, it.name) == (TargetKind.NAMESPACE, own) for it in targets.references):
+    whole = any((it.kind, it.name) == (TargetKind.NAMESPACE, own) for it in targets.references)
+    if targets.selector and not any(targets.selector.matches(it.labels) for it in there):
+        whole |= targets.selector.matches({})
+    elif there:
+        return
+    if whole:
         yield Workload(namespace=own, kind="Pod", name=ANY)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tidegate_operator.api.aipolicy import AIPolicySpec
@@ -68,33 +68,38 @@ def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
         **_once(snapshot.cluster_policies, findings),
     }
     workloads: dict[str, list[Workload]] = {}
-    for workload in sorted({*snapshot.workloads}, key=lambda it: (str(it), sorted(it.labels.items()))):
+    for workload in sorted({*snapshot.workloads}, key=_workload_order):
         workloads.setdefault(workload.namespace, []).append(workload)
     return Lookup(
         policies=policies,
         pools=_by_namespace(_once(snapshot.pools, findings)),
         credentials=_by_namespace(_once(snapshot.credentials, findings)),
-        namespace_labels={it.name: {NAME_LABEL: it.name, **it.labels} for it in snapshot.namespaces},
+        namespace_labels={
+            it.name: {NAME_LABEL: it.name, **it.labels}
+            for it in sorted(snapshot.namespaces, key=lambda it: (it.name, sorted(it.labels.items())))
+        },
         workloads={namespace: tuple(found) for namespace, found in workloads.items()},
     )
+
+
+def _workload_order(workload: Workload) -> tuple[object, ...]:
+    """By everything that tells workloads apart, so that no order is left to chance."""
+    return (str(workload), sorted(workload.labels.items()), workload.service_account)
 
 
 def _once(objects: Iterable[Stored[SpecT]], findings: Findings) -> dict[ObjectRef, Stored[SpecT]]:
     """By reference, in a fixed order; of an object that is defined twice, neither form is in force."""
     found: dict[ObjectRef, Stored[SpecT]] = {}
     for stored in objects:
-        if stored.ref in found:
-            found[stored.ref] = replace(
-                stored,
-                spec=None,
-                problem=f"{stored.ref} is defined more than once; keep one of them",
-                targets={},
-            )
-        else:
-            found[stored.ref] = stored
+        found[stored.ref] = _defined_twice(stored.ref) if stored.ref in found else stored
     for stored in found.values():
         _report(stored, findings)
     return dict(sorted(found.items()))
+
+
+def _defined_twice(ref: ObjectRef) -> Stored[SpecT]:
+    """Nothing of either form is kept, age included, or it would be that of whichever comes last."""
+    return Stored(ref=ref, spec=None, problem=f"{ref} is defined more than once; keep one of them")
 
 
 def _report(stored: Stored[Any], findings: Findings) -> None:

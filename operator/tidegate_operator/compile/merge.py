@@ -99,7 +99,8 @@ class Merger:
         limits: Sequence[tuple[RateLimit, FieldPath]],
     ) -> None:
         """Say what is missing between the policies: no pool at all, no consumer for the limits that count by it."""
-        if self.applying and pools_from is None:
+        # of a policy that is not in force nobody knows what it would have named
+        if self.applying and pools_from is None and all(it.policy.spec for it in self.applying):
             message = "no policy that applies names a pool: every call is refused"
             closest = self.applying[0].policy.ref
             self.findings.warning(

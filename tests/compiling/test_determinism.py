@@ -1,0 +1,125 @@
+"""Any order of the same objects gives the same bytes and says the same about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from tidegate_operator.api.kinds import API_VERSION
+from tidegate_operator.api.parse import parse_object
+from tidegate_operator.compile.compiler import compile_snapshot
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
+from tidegate_policy.wire import encode
+
+SPECS = """
+AIPolicy:
+- {targetRefs: [{kind: Deployment, name: chat}], providerPools: [{name: one}, {name: two}], allowModels: [m1, x]}
+- {targetRefs: [{kind: Deployment, name: chat}, {kind: Namespace, name: NS}], providerPools: [{name: two}],
+   timeouts: {request: 20m}, rateLimits: [{name: r, requests: 5, per: 1s, key: [{type: Consumer}]}]}
+- {selector: {matchLabels: {app: chat}}, providerPools: [{name: one, namespace: ai}], retry: {maxAttempts: 9},
+   identity: {consumer: {source: Header, header: {name: x-a}}}}
+- {selector: {}, suspend: true, timeouts: {request: 3m}}
+- {targetRefs: [{kind: ServiceAccount, name: bot}], timeouts: {connect: 1s}, providerPools: [{name: gone}, {name: one}]}
+- {mode: Off, targetRefs: [{kind: Job, name: nightly}]}
+ClusterAIPolicy:
+- {namespaceSelector: {}, providerPools: [{name: one, namespace: ai}], allowModels: ["m*"]}
+- {namespaceSelector: {matchLabels: {team: a}}, identity: {consumer: {source: Header, header: {name: x-b}}}}
+- {namespaceSelector: {}, allowModels: [m2], identity: {consumer: {source: Header, header: {name: x-c}}}}
+- {namespaceSelector: 1}
+ProviderPool:
+- {providers: [{name: p, type: OpenAI, models: [{name: m1, aliases: [a]}, {name: m2}]},
+               {name: o, type: OpenAI, models: [{name: m3, aliases: [a]}], credentialRefs: [{name: one}, {name: gone}]}]}
+- {allowedNamespaces: {from: Selector, selector: {matchLabels: {team: a}}}, providers: [{name: p, type: OpenAI}]}
+- {suspend: true, providers: [{name: q, type: Anthropic, models: [{name: m1}], credentialRefs: [{name: gone}]}]}
+- {providers: []}
+ProviderCredential:
+- {source: {type: Environment, environment: {variable: KEY}}}
+- {source: {type: Vault}}
+"""
+
+
+@cache
+def specs() -> dict[str, list[object]]:
+    loaded: dict[str, list[object]] = YAML(typ="safe").load(SPECS)
+    return loaded
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """Objects that refer to each other, with conflicts, gaps, invalid ones, and now and then a name twice."""
+    stored: dict[str, list[object]] = {}
+    for kind, choices in specs().items():
+        for spec in draw(st.lists(st.sampled_from(choices), max_size=6)):
+            metadata = {"name": draw(st.sampled_from(["one", "two", "three"]))}
+            if kind != "ClusterAIPolicy":
+                metadata["namespace"] = draw(st.sampled_from(["ai", "team-a"]))
+            if created := draw(st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"])):
+                metadata["creationTimestamp"] = created
+            document = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+            stored.setdefault(kind, []).append(parse_object(document).stored)
+    workloads = st.builds(
+        Workload,
+        namespace=st.sampled_from(["ai", "team-a"]),
+        kind=st.sampled_from(["Deployment", "Job"]),
+        name=st.sampled_from(["chat", "nightly"]),
+        labels=st.sampled_from([{}, {"app": "chat"}]),
+        service_account=st.sampled_from(["default", "bot"]),
+    )
+    return Snapshot(
+        pools=tuple(stored.get("ProviderPool", ())),  # type: ignore[arg-type]
+        policies=tuple(stored.get("AIPolicy", ())),  # type: ignore[arg-type]
+        cluster_policies=tuple(stored.get("ClusterAIPolicy", ())),  # type: ignore[arg-type]
+        credentials=tuple(stored.get("ProviderCredential", ())),  # type: ignore[arg-type]
+        namespaces=(
+            Namespace(name="team-a", labels={"team": "a"}),
+            Namespace(name="ai"),
+            *draw(st.sampled_from([(), (Namespace(name="team-a"),)])),
+        ),
+        workloads=tuple(draw(st.lists(workloads, max_size=5))),
+    )
+
+
+@settings(deadline=None, max_examples=200)
+@given(snapshot=snapshots(), data=st.data())
+def test_the_order_of_objects_changes_nothing(snapshot: Snapshot, data: st.DataObject) -> None:
+    shuffled = Snapshot(
+        pools=tuple(data.draw(st.permutations(snapshot.pools))),
+        policies=tuple(data.draw(st.permutations(snapshot.policies))),
+        cluster_policies=tuple(data.draw(st.permutations(snapshot.cluster_policies))),
+        credentials=tuple(data.draw(st.permutations(snapshot.credentials))),
+        namespaces=tuple(data.draw(st.permutations(snapshot.namespaces))),
+        workloads=tuple(data.draw(st.permutations(snapshot.workloads))),
+    )
+    one, other = compile_snapshot(snapshot), compile_snapshot(shuffled)
+    assert [encode(config) for config in one.configs.values()] == [
+        encode(config) for config in other.configs.values()
+    ]
+    assert one == other
+
+
+@settings(deadline=None)
+@given(snapshot=snapshots())
+def test_every_workload_has_a_configuration_and_every_refusal_a_reason(snapshot: Snapshot) -> None:
+    compilation = compile_snapshot(snapshot)
+    assert set(compilation.workloads) == set(snapshot.workloads)
+    for config in compilation.configs.values():
+        assert config.pools or config.denials, (
+            "without pools every call is refused, so somebody has to say why"
+        )
+        assert all(denial.reason for denial in config.denials)
+
+
+@settings(deadline=None)
+@given(snapshot=snapshots())
+def test_an_object_of_another_namespace_changes_nothing_here(snapshot: Snapshot) -> None:
+    """What a team writes reaches its own workloads alone; it can at most make its own namespace's pools unusable."""
+    own = [it for it in snapshot.policies if it.ref.namespace == "team-a"]
+    alone = compile_snapshot(replace(snapshot, policies=tuple(own)))
+    together = compile_snapshot(snapshot)
+    for workload, key in alone.workloads.items():
+        if workload.namespace == "team-a":
+            assert together.configs[together.workloads[workload]] == alone.configs[key]

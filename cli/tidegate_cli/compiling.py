@@ -11,7 +11,6 @@ from tidegate_cli.manifests import Manifests, load, located
 from tidegate_cli.problems import Problem, errors_in, in_order
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.compiler import compile_snapshot, implied_workloads
-from tidegate_operator.compile.diagnostics import Diagnostic, Reason
 from tidegate_operator.index.snapshot import Workload
 from tidegate_policy.model import WorkloadIdentity
 
@@ -50,7 +49,8 @@ def compile_files(paths: Sequence[Path]) -> Compiled:
     compilation = compile_snapshot(
         replace(snapshot, workloads=(*snapshot.workloads, *implied_workloads(snapshot)))
     )
-    news = [diagnostic for diagnostic in compilation.diagnostics if not _is_known(manifests, diagnostic)]
+    # Of an object that could not be read, its own problems say it better than what follows from them.
+    news = [it for it in compilation.diagnostics if it.source not in manifests.invalid]
     return Compiled(
         manifests=manifests,
         compilation=compilation,
@@ -98,10 +98,3 @@ def identity_of(workload: Workload) -> WorkloadIdentity:
 
 def _choices(workloads: Sequence[Workload]) -> str:
     return "Choose one:\n" + "\n".join(f"  --workload {workload}" for workload in workloads)
-
-
-def _is_known(manifests: Manifests, diagnostic: Diagnostic) -> bool:
-    """Whether the compiler repeats what was found while parsing, which has the exact place."""
-    return (
-        diagnostic.reason is Reason.INVALID and not diagnostic.path and diagnostic.source in manifests.invalid
-    )

@@ -15,13 +15,15 @@ from tidegate_operator.compile.compilation import Explanation
 from tidegate_operator.compile.compiler import explain
 from tidegate_operator.compile.diagnostics import FieldPath
 from tidegate_operator.index.snapshot import Workload
-from tidegate_policy.model import CompiledConfig, Dialect, Mode, ObjectRef, Pool, Provider, RateLimit
+from tidegate_policy.model import Dialect, Mode, ObjectRef, Pool, Provider, RateLimit
 from tidegate_policy.units import format_duration
+from tidegate_sidecar.config.build import build
 from tidegate_sidecar.policies.base import Call
 from tidegate_sidecar.policies.rate import RateLimiter
-from tidegate_sidecar.proxy.identify import consumer_of
-from tidegate_sidecar.routing.refusal import Refusal, denied, suspended
-from tidegate_sidecar.routing.router import Route, Router, is_allowed, not_allowed
+from tidegate_sidecar.proxy.admission import admit
+from tidegate_sidecar.routing.refusal import Refusal
+from tidegate_sidecar.routing.router import Route, is_allowed
+from tidegate_sidecar.telemetry.records import CallRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +84,17 @@ def answer(compiled: Compiled, question: Question) -> Answer:
     """What becomes of the call."""
     explanation = explain(compiled.compilation, question.workload)
     config = explanation.config
-    router = Router(config)
+    pipeline = build(config, identity_of(question.workload), None, 0)
     headers = {config.consumer.header: question.consumer} if config.consumer and question.consumer else {}
-    consumer, missing = consumer_of(config.consumer, headers)
-    found = router.resolve(question.dialect, question.model)
+    record = CallRecord(request_id="", started_wall_ns=0)
+    admitted = admit(
+        pipeline, record, dialect=question.dialect, model=question.model, headers=headers, now_ns=0
+    )
+    refusal = pipeline.denial or (admitted if isinstance(admitted, Refusal) else None)
+    found = pipeline.router.resolve(question.dialect, question.model)
     route = found if isinstance(found, Route) else None
     pool = config.pools[route.pool] if route else None
-    if config.consumer and config.consumer.mode is Mode.SHADOW:
-        missing = None
-    refusal = missing or (
-        found if isinstance(found, Refusal) else _refusal(config, router, found, question.dialect)
-    )
-    if config.denials:
-        refusal = denied(config.denials[0])
-    call = Call(model=route.model if route else question.model, consumer=consumer, headers=headers)
+    call = Call(model=route.model if route else question.model, consumer=record.consumer, headers=headers)
     teller = _Teller(compiled=compiled, explanation=explanation, call=call, pool=pool, question=question)
     return Answer(
         refusal=refusal,
@@ -106,14 +105,6 @@ def answer(compiled: Compiled, question: Question) -> Answer:
         rules=tuple(teller.rules()),
         lost=tuple(teller.lost()),
     )
-
-
-def _refusal(config: CompiledConfig, router: Router, route: Route, dialect: Dialect) -> Refusal | None:
-    for allowed in config.allow_models:
-        if allowed.mode is Mode.ENFORCE and not is_allowed(route.model, allowed):
-            return not_allowed(route.model, allowed, router.names(dialect))
-    pool = config.pools[route.pool]
-    return suspended(pool.source) if pool.suspended else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

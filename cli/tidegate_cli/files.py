@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,18 +35,10 @@ def find(paths: Sequence[Path]) -> Listing:
     """Files themselves, and in folders everything that is called like a manifest, at any depth."""
     listing = Listing()
     for path in paths:
-        if path.is_dir():
-            found = sorted(_below(path))
-            if not found:
-                expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-                listing.problems.append(
-                    Problem(file=str(path), message=f"no manifest ({expected}) in this folder")
-                )
-            listing.files += found
-        elif path.exists():
-            listing.files.append(path)
-        else:
-            listing.problems.append(Problem(file=str(path), message="there is no such file or folder"))
+        try:
+            _add(listing, path)
+        except OSError as error:
+            listing.problems.append(_unreadable(path, error))
     listing.files = list(dict.fromkeys(listing.files))
     if len(listing.files) > MAX_FILES:
         message = f"more than {MAX_FILES} manifests in all; name the folder that has the policies"
@@ -54,13 +47,30 @@ def find(paths: Sequence[Path]) -> Listing:
     return listing
 
 
+def _add(listing: Listing, path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        listing.problems.append(Problem(file=str(path), message="there is no such file or folder"))
+        return
+    if not stat.S_ISDIR(mode):
+        listing.files.append(path)
+        return
+    known = len(listing.problems)
+    found = sorted(_below(path, listing.problems))
+    if not found and len(listing.problems) == known:
+        expected = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+        listing.problems.append(Problem(file=str(path), message=f"no manifest ({expected}) in this folder"))
+    listing.files += found
+
+
 def read(path: Path) -> str | Problem:
     """The text of a file."""
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        return Problem(file=str(path), message=f"cannot be read: {error.strerror or error}")
+        return _unreadable(path, error)
     if len(content) > MAX_FILE_BYTES:
         return Problem(file=str(path), message=f"larger than {MAX_FILE_BYTES // 2**20} MiB; split it")
     try:
@@ -88,11 +98,15 @@ def signature(paths: Sequence[Path]) -> Signature:
     return tuple(found)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     """Manifests below `folder`. Names with a dot in front are left out: editors and mounts keep theirs there."""
     seen: set[tuple[int, int]] = set()
     count = 0
-    for place, folders, names in os.walk(folder, followlinks=True):
+
+    def report(error: OSError) -> None:
+        problems.append(_unreadable(Path(error.filename), error))
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=report):
         status = Path(place).stat()
         if (status.st_dev, status.st_ino) in seen:
             # A link back to a folder above would be walked for ever.
@@ -101,8 +115,21 @@ def _below(folder: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(place, name)
+            path = Path(place, name)
+            if name.endswith(SUFFIXES) and not name.startswith(".") and not _is_special(path):
+                yield path
                 count += 1
         if count > MAX_FILES:
             return
+
+
+def _is_special(path: Path) -> bool:
+    """Whether reading would wait for somebody else to write: pipes, sockets, devices. A dangling link is none."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(file=str(path), message=f"cannot be read: {error.strerror or error}")

@@ -10,26 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any
 
 from tidegate_cli import files
-from tidegate_cli.positions import Document, Flaw, Node, read_documents
+from tidegate_cli.cluster_objects import is_cluster_object, read_cluster_object, text_at
+from tidegate_cli.documents import Document, read_documents
+from tidegate_cli.positions import Flaw, Node
 from tidegate_cli.problems import Problem, in_order
-from tidegate_operator.api.metadata import DEFAULT_NAMESPACE
 from tidegate_operator.api.parse import is_ours, parse_object
 from tidegate_operator.compile.diagnostics import Diagnostic, FieldPath, Severity, format_path
 from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
 from tidegate_policy.model import ObjectRef
-
-_TEMPLATES: Final[Mapping[tuple[str, str], FieldPath]] = {
-    ("", "Pod"): (),
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("batch", "Job"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-}
-"""Where a workload, by group and kind, describes its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,21 +146,21 @@ class _Reader:
 
     def _object(self, file: str, root: Node, flaws: list[Flaw]) -> None:
         value = root.value
-        group = str(value.get("apiVersion", "")).rpartition("/")[0].partition("/")[0]
         kind = str(value.get("kind", ""))
-        label = f"{kind}/{_text(value, 'metadata', 'name')}".rstrip("/")
-        if is_ours(value):
+        label = f"{kind}/{text_at(value, ('metadata', 'name'))}".rstrip("/")
+        # In a file the kind may be anything, even a list, and here it is looked up as a word.
+        if is_ours({**value, "kind": kind}):
             self._ours(Place(file, root), label, flaws)
-        elif (group, kind) in _TEMPLATES or (group, kind) == ("", "Namespace"):
+        elif is_cluster_object(value):
             self.problems += [_flaw_problem(file, flaw, label) for flaw in flaws]
-            self._cluster_object(Place(file, root), kind, _TEMPLATES.get((group, kind), ()))
+            self._cluster_object(Place(file, root))
         elif not kind or not value.get("apiVersion"):
             message = "no apiVersion and kind, so this is no Kubernetes object; it is left out"
             self.problems.append(
                 Problem(file=file, line=root.line, message=message, severity=Severity.WARNING)
             )
         else:
-            self.left_out.append(f"{file}:{root.line}: {label}: kind of another group, left out")
+            self.left_out.append(f"{file}:{root.line}: {label}: not a kind that policies look at, left out")
 
     def _ours(self, place: Place, label: str, flaws: list[Flaw]) -> None:
         self.objects += 1
@@ -188,45 +179,27 @@ class _Reader:
         if parsed.stored is not None and self._is_new(parsed.stored.ref, place):
             self.stored.setdefault(parsed.stored.ref.kind, []).append(parsed.stored)
 
-    def _cluster_object(self, place: Place, kind: str, template: FieldPath) -> None:
-        value = place.root.value
-        name = _text(value, "metadata", "name")
-        if not name:
-            self.left_out.append(f"{place}: {kind}: without metadata.name, left out")
+    def _cluster_object(self, place: Place) -> None:
+        found = read_cluster_object(place.root.value)
+        if found is None:
+            self.left_out.append(f"{place}: {place.root.value['kind']}: without metadata.name, left out")
             return
-        is_namespace = kind == "Namespace"
-        namespace = "" if is_namespace else _text(value, "metadata", "namespace") or DEFAULT_NAMESPACE
-        if not self._is_new(ObjectRef(kind=kind, namespace=namespace, name=name), place):
+        if not self._is_new(found.ref, place):
             return
-        labels = self._labels(place, f"{kind}/{name}", (*template, "metadata", "labels"))
-        if is_namespace:
-            # The API server gives every namespace this label, and selectors may use it.
-            self.namespaces.append(
-                Namespace(name=name, labels={**labels, "kubernetes.io/metadata.name": name})
-            )
-            return
-        account = _text(value, *template, "spec", "serviceAccountName") or "default"
-        self.workloads.append(
-            Workload(namespace=namespace, kind=kind, name=name, labels=labels, service_account=account)
-        )
-
-    def _labels(self, place: Place, label: str, path: FieldPath) -> dict[str, str]:
-        found = _at(place.root.value, path)
-        if not isinstance(found, dict):
-            return {}
-        for key, value in found.items():
-            if not isinstance(value, str):
-                field_path = (*path, key)
-                self.problems.append(
-                    Problem(
-                        file=place.file,
-                        line=place.line(field_path),
-                        object=label,
-                        path=format_path(field_path),
-                        message="a label is a string; put the value in quotes",
-                    )
+        for path in found.wrong_labels:
+            self.problems.append(
+                Problem(
+                    file=place.file,
+                    line=place.line(path),
+                    object=f"{found.ref.kind}/{found.ref.name}",
+                    path=format_path(path),
+                    message="a label is a string; put the value in quotes",
                 )
-        return {key: value for key, value in found.items() if isinstance(value, str)}
+            )
+        if isinstance(found.value, Namespace):
+            self.namespaces.append(found.value)
+        else:
+            self.workloads.append(found.value)
 
     def _is_new(self, ref: ObjectRef, place: Place) -> bool:
         first = self.places.setdefault(ref, place)
@@ -268,14 +241,3 @@ def _flaw_problem(file: str, flaw: Flaw, label: str = "") -> Problem:
         path=format_path(flaw.path),
         message=flaw.message,
     )
-
-
-def _at(value: object, path: FieldPath) -> object:
-    for part in path:
-        value = cast("dict[object, object]", value).get(part) if isinstance(value, dict) else None
-    return value
-
-
-def _text(value: object, *path: str | int) -> str:
-    found = _at(value, path)
-    return found if isinstance(found, str) else ""

@@ -8,7 +8,9 @@ from typing import Final
 _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _TRUE: Final = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE: Final = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
-_INTEGER: Final = re.compile(r"[-+]?(?:0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0|[1-9][0-9_]{0,18})")
+_INTEGER: Final = re.compile(
+    r"[-+]?(?:0[bB]_*[01][01_]{0,63}|0[xX]_*[0-9a-fA-F][0-9a-fA-F_]{0,15}|0[oO]?_*[0-7][0-7_]{0,21}|0|[1-9][0-9_]{0,18})"
+)
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -14,7 +14,7 @@ from tidegate_cli.problems import errors_in
 from tidegate_cli.simulator.server import Simulator
 from tidegate_cli.source import ManifestSource
 from tidegate_operator.index.snapshot import Workload
-from tidegate_policy.model import CompiledConfig
+from tidegate_policy.model import CompiledConfig, Provider
 from tidegate_sidecar.app import Listening, run_sidecar
 from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.credentials.keyring import Keyring, NoKeyError
@@ -107,11 +107,22 @@ class Reader:
 
 
 def missing_keys(config: CompiledConfig, keyring: Keyring) -> Iterator[str]:
-    """A sentence for each credential whose key is not there."""
+    """A sentence for each credential whose key is not there, with what that means for its provider."""
     for pool in config.pools:
         for provider in pool.providers:
+            effect = "its other keys are used"
+            if _problem(keyring, provider):
+                effect = "calls through it are refused"
             for credential in provider.credentials:
-                try:
-                    keyring.find(replace(provider, credentials=(credential,)))
-                except NoKeyError as error:
-                    yield f"warning: {error}; provider {provider.name} of {pool.source} refuses calls for want of it"
+                problem = _problem(keyring, replace(provider, credentials=(credential,)))
+                if problem:
+                    yield f"warning: {problem} (provider {provider.name} of {pool.source}: {effect})"
+
+
+def _problem(keyring: Keyring, provider: Provider) -> str:
+    """Why a provider has no key that can be used; empty where it has one or needs none."""
+    try:
+        keyring.find(provider)
+    except NoKeyError as error:
+        return str(error)
+    return ""

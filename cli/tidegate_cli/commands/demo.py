@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.proxy.server import ListenError
 from tidegate_sidecar.settings import Address
 
-_MODELS: Final = {Dialect.OPENAI: "gpt-4o-mini", Dialect.ANTHROPIC: "claude-sonnet-4-5"}
+_MODELS: Final = {Dialect.OPENAI: "gpt-5.4-mini", Dialect.ANTHROPIC: "claude-haiku-5-5"}
 """What the invitation asks for."""
 
 
@@ -84,41 +85,51 @@ def demo(*, provider: str | None, once: bool, listen: Address, admin: Address) -
         once=once,
     )
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
-    try:
-        drained = uvloop.run(_demonstrate(plan))
-    except* ListenError as group:
-        for error in group.exceptions:
-            assert isinstance(error, ListenError)  # noqa: S101 - the clause lets nothing else in
-            say(busy(error, settings))
-        sys.exit(ERRORS)
-    sys.exit(0 if drained else ERRORS)
+    sys.exit(ERRORS if not uvloop.run(_demonstrate(plan)) else 0)
 
 
 async def _demonstrate(plan: Plan) -> bool:
-    stop = stop_on_signals()
+    """Serve until a signal or the end of the tour; whether all went as it should."""
+    ended, stop = stop_on_signals(), asyncio.Event()
     journal = Journal(sys.stdout)
-    async with asyncio.TaskGroup() as tasks:
-        running: list[asyncio.Task[None]] = []
+    tours: list[asyncio.Task[bool]] = []
+    drained = False
+    try:
+        async with asyncio.TaskGroup() as tasks:
 
-        def on_listening(listening: Listening) -> None:
-            running.append(tasks.create_task(_perform(plan, listening, journal, stop), name="tour"))
+            def on_listening(listening: Listening) -> None:
+                tours.append(tasks.create_task(_perform(plan, listening, journal, ended), name="tour"))
+                tasks.create_task(_end(ended, tours, stop), name="end")
 
-        drained = await serve(plan.serving, records=journal, on_listening=on_listening, stop=stop)
-        for task in running:
-            task.cancel()
-    return drained
+            drained = await serve(plan.serving, records=journal, on_listening=on_listening, stop=stop)
+    except* ListenError as group:
+        for error in group.exceptions:
+            assert isinstance(error, ListenError)  # noqa: S101 - the clause lets nothing else in
+            say(busy(error, plan.serving.settings))
+    except* BrokenPipeError:
+        # Whoever read along has gone, as `head` does: no fault, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return drained and (not plan.once or all(not tour.cancelled() and tour.result() for tour in tours))
 
 
-async def _perform(plan: Plan, listening: Listening, journal: Journal, stop: asyncio.Event) -> None:
-    """The tour, and the invitation to go on by hand."""
+async def _end(ended: asyncio.Event, tours: list[asyncio.Task[bool]], stop: asyncio.Event) -> None:
+    """Stop the tour before the sidecar: its calls would fail, and that would be nobody's fault."""
+    await ended.wait()
+    for tour in tours:
+        tour.cancel()
+    await asyncio.wait(tours)
+    stop.set()
+
+
+async def _perform(plan: Plan, listening: Listening, journal: Journal, ended: asyncio.Event) -> bool:
+    """The tour, and the invitation to go on by hand; whether the tour went as its script says."""
     address = listening.app[0]
     breakers = BreakerWatch(listening)
     journal.watch(breakers)
-    if plan.scripted:
-        await guide.show(address, breakers, journal, sys.stdout)
+    as_scripted = not plan.scripted or await guide.show(address, breakers, journal, sys.stdout)
     if plan.once:
-        stop.set()
-        return
+        ended.set()
+        return as_scripted
     folder = plan.serving.paths[0]
     say(to=sys.stdout)
     say(
@@ -134,6 +145,7 @@ async def _perform(plan: Plan, listening: Listening, journal: Journal, stop: asy
     say(to=sys.stdout)
     if not plan.scripted:
         journal.heading()
+    return as_scripted
 
 
 def _announce_bills(config: CompiledConfig, keyring: Keyring) -> None:

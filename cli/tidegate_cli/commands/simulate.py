@@ -14,6 +14,7 @@ from tidegate_cli.signals import stop_on_signals
 from tidegate_cli.simulator import server
 from tidegate_cli.simulator.behaviour import INSTRUCTIONS, Behaviour, BehaviourError, behaviour_from_flags
 from tidegate_cli.terminal import say
+from tidegate_sidecar.proxy.server import ListenError
 from tidegate_sidecar.settings import Address
 
 
@@ -48,7 +49,7 @@ def simulate(*, listen: Address, require_key: bool, **flags: str | None) -> None
     try:
         asyncio.run(_serve(listen, behaviour, server.Simulator(behaviour=behaviour, require_key=require_key)))
     except OSError as error:
-        say(f"{listen} cannot be used: {error.strerror or error}; choose another address with --listen.")
+        say(f"{ListenError(listen, error)}; choose another with --listen HOST:PORT.")
         sys.exit(ERRORS)
 
 

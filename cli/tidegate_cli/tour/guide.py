@@ -13,18 +13,23 @@ from tidegate_cli.tour.journal import Journal
 from tidegate_cli.tour.script import FIRST_PROVIDER, STEPS, Ask, Step
 from tidegate_sidecar.settings import Address
 
+PAUSE_S: Final = 0.7
+"""Between the steps on a terminal, where somebody reads along."""
+
 CALL_S: Final = 30.0
 """A call of the script that takes longer is a fault."""
 
 
-async def show(address: Address, breakers: BreakerWatch, journal: Journal, to: IO[str]) -> None:
-    """Go through the script once."""
+async def show(address: Address, breakers: BreakerWatch, journal: Journal, to: IO[str]) -> bool:
+    """Go through the script once; whether every call ended as the script says."""
+    surprises = 0
     async with aiohttp.ClientSession(
         f"http://{address}", timeout=aiohttp.ClientTimeout(total=CALL_S), trust_env=False
     ) as session:
         journal.heading()
         for step in STEPS:
-            await _step(session, breakers, journal, step, to)
+            await asyncio.sleep(PAUSE_S if to.isatty() else 0)
+            surprises += await _step(session, breakers, journal, step, to)
     counts = ", ".join(
         f"{count} {ending.value.replace('_', ' ')}" for ending, count in journal.endings.most_common()
     )
@@ -33,11 +38,20 @@ async def show(address: Address, breakers: BreakerWatch, journal: Journal, to: I
         f"{journal.calls} calls: {counts}; {journal.failovers} of them were answered by another provider.",
         to=to,
     )
+    if surprises:
+        say(
+            f"{surprises} ended otherwise than the script expects of the files as they come.",
+            style="red",
+            to=to,
+        )
+    return not surprises
 
 
 async def _step(
     session: aiohttp.ClientSession, breakers: BreakerWatch, journal: Journal, step: Step, to: IO[str]
-) -> None:
+) -> int:
+    """One step; how many of its calls ended otherwise than the script says."""
+    surprises = 0
     say(to=to)
     say(step.title, style="bold", to=to)
     if step.is_after_recovery:
@@ -49,6 +63,8 @@ async def _step(
         await _call(session, ask)
         async with asyncio.timeout(CALL_S):
             await journal.wait_for(expected)
+        surprises += journal.last is not ask.ending
+    return surprises
 
 
 async def _call(session: aiohttp.ClientSession, ask: Ask) -> None:

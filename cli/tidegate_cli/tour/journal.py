@@ -14,6 +14,8 @@ from tidegate_sidecar.telemetry.records import CallRecord, Ending
 _WIDTHS: Final = (4, 8, 18, 10, 6, 6)
 _COLUMNS: Final = ("call", "consumer", "model", "provider", "status", "ms", "why")
 
+_MAX_CELL: Final = 40
+
 _STYLES: Final = {
     Ending.SERVED: "green",
     Ending.REFUSED: "yellow",
@@ -27,6 +29,7 @@ class Journal:
     Attributes:
         calls: how many records there were.
         endings: how many of each.
+        last: how the last one ended; None before the first.
         failovers: calls that another provider answered after one had failed.
     """
 
@@ -34,10 +37,12 @@ class Journal:
         """Print to `to`."""
         self.calls = 0
         self.endings: Counter[Ending] = Counter()
+        self.last: Ending | None = None
         self.failovers = 0
         self._to = to
         self._breakers: BreakerWatch | None = None
         self._more = asyncio.Event()
+        self._is_mute = False
 
     def watch(self, breakers: BreakerWatch) -> None:
         """Look at these breakers, too."""
@@ -45,21 +50,30 @@ class Journal:
 
     def heading(self) -> None:
         """The names of the columns."""
-        say(_row(_COLUMNS), style="bold", to=self._to)
+        self._print(_row(_COLUMNS), "bold")
 
     def __call__(self, record: CallRecord) -> None:
         """Print one record; see `RecordSink`."""
         self.calls += 1
         self.endings[record.ending] += 1
+        self.last = record.ending
         failed_over = record.ending is Ending.SERVED and len({it.provider for it in record.attempts}) > 1
         self.failovers += failed_over
         skipped = self._breakers.skipped(record) if self._breakers else ()
-        style = _STYLES.get(record.ending, "red")
-        say(_row(cells(self.calls, record, skipped)), style=style, to=self._to)
+        self._print(_row(cells(self.calls, record, skipped)), _STYLES.get(record.ending, "red"))
         for line in self._breakers.changes() if self._breakers else ():
-            say(f"      {line}", style="magenta", to=self._to)
+            self._print(f"      {line}", "magenta")
         self._more.set()
         self._more = asyncio.Event()
+
+    def _print(self, line: str, style: str) -> None:
+        if self._is_mute:
+            return
+        try:
+            say(line, style=style, to=self._to)
+        except OSError:
+            # Nobody reads any more; that is no reason to fail a call.
+            self._is_mute = True
 
     async def wait_for(self, calls: int) -> None:
         """Return once there have been so many records; a record comes after the answer has left."""
@@ -71,8 +85,8 @@ def cells(number: int, record: CallRecord, skipped: Sequence[str] = ()) -> tuple
     """One record as the cells of a row."""
     return (
         str(number),
-        record.consumer or "-",
-        record.model or record.requested_model or "-",
+        _clipped(record.consumer or "-"),
+        _clipped(record.model or record.requested_model or "-"),
         record.provider or "-",
         str(record.status or "-"),
         str(record.duration_ms),
@@ -94,6 +108,12 @@ def why(record: CallRecord, skipped: Sequence[str] = ()) -> str:
         parts.append(f"stream, first token after {record.first_token_ms} ms")
     parts.append(f"{record.input_tokens or 0} + {record.output_tokens or 0} tokens")
     return "; ".join(parts)
+
+
+def _clipped(text: str) -> str:
+    """What a caller wrote, harmless to a terminal and short enough for a table."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown if len(shown) <= _MAX_CELL else f"{shown[: _MAX_CELL - 3]}..."
 
 
 def _row(cells_: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate_policy.model import Dialect
+from tidegate_sidecar.telemetry.records import Ending
 
 CONSUMER_HEADER: Final = "x-user-id"
 
@@ -19,13 +20,14 @@ _FAILS: Final = {"x-simulate-only": FIRST_PROVIDER, "x-simulate-status": "500"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One call of an application."""
+    """One call of an application, and how it ends with the files of the example."""
 
     consumer: str
-    model: str = "gpt-4o-mini"
+    model: str = "gpt-5.4-mini"
     dialect: Dialect = Dialect.OPENAI
     stream: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    ending: Ending = Ending.SERVED
 
     @property
     def path(self) -> str:
@@ -67,18 +69,18 @@ STEPS: Final = (
         title="Calls of two users, in two dialects",
         asks=(
             Ask(consumer="alice"),
-            Ask(consumer="bob", model="gpt-4o"),
-            Ask(consumer="alice", model="claude-sonnet-4-5", dialect=Dialect.ANTHROPIC),
+            Ask(consumer="bob", model="gpt-5.5"),
+            Ask(consumer="alice", model="claude-sonnet-5-5", dialect=Dialect.ANTHROPIC),
         ),
     ),
     Step(title="A stream", asks=(Ask(consumer="alice", stream=True),)),
     Step(
         title="A model that the pool has and the policy does not allow",
-        asks=(Ask(consumer="bob", model="gpt-4.1"),),
+        asks=(Ask(consumer="bob", model="gpt-6-astra", ending=Ending.REFUSED),),
     ),
     Step(
         title="A user in a loop: eight calls, of which six are allowed per minute",
-        asks=(Ask(consumer="carol"),) * 8,
+        asks=(Ask(consumer="carol"),) * 6 + (Ask(consumer="carol", ending=Ending.REFUSED),) * 2,
     ),
     Step(
         title=f"{FIRST_PROVIDER} answers 500, five times: the next provider takes over, then the breaker opens",

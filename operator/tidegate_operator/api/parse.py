@@ -45,7 +45,8 @@ class Parsed:
 def is_ours(document: Mapping[str, object]) -> bool:
     """Whether a document is meant to be one of our objects, right or wrong: by its group or by its kind."""
     group = str(document.get("apiVersion", "")).partition("/")[0]
-    return group == GROUP or document.get("kind") in KINDS
+    kind = document.get("kind")
+    return group == GROUP or (isinstance(kind, str) and kind in KINDS)
 
 
 def parse_object(document: Mapping[str, object]) -> Parsed:

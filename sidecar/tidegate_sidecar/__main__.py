@@ -1,4 +1,4 @@
-"""`tidegate-sidecar`: a compiled configuration from a file, enforced.
+"""`tidegate-sidecar`: a compiled configuration from the operator or from a file, enforced.
 
 Settings come from the environment (`settings.py` lists them); records go to standard output, one JSON line per call,
 everything else to standard error.
@@ -15,7 +15,8 @@ import uvloop
 from tidegate_policy.model import WorkloadIdentity
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import run_sidecar
-from tidegate_sidecar.config.source import FileSource
+from tidegate_sidecar.config.operator_source import OperatorSource
+from tidegate_sidecar.config.source import ConfigSource, FileSource
 from tidegate_sidecar.proxy.server import ListenError
 from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.telemetry.records import LineWriter
@@ -31,11 +32,14 @@ def main() -> int:
     except process.SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if not settings.config_file:
-        sys.stderr.write("TIDEGATE_CONFIG_FILE is not set: name a file that `tidegate render` printed.\n")
-        return 2
-    source = FileSource(Path(settings.config_file), WorkloadIdentity(), settings.reload_interval_ms)
     metrics = Metrics()
+    source = _source(settings, metrics)
+    if source is None:
+        sys.stderr.write(
+            "There is no source of configurations: set TIDEGATE_OPERATOR_URL and TIDEGATE_OPERATOR_CA as the injector "
+            "does in a pod, or TIDEGATE_CONFIG_FILE to a file that `tidegate render` printed.\n"
+        )
+        return 2
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
             drained = uvloop.run(run_sidecar(settings, source, records=records, metrics=metrics))
@@ -43,6 +47,14 @@ def main() -> int:
         sys.stderr.write(f"{error}; choose another by TIDEGATE_LISTEN or TIDEGATE_ADMIN.\n")
         return 1
     return 0 if drained else 1
+
+
+def _source(settings: process.Settings, metrics: Metrics) -> ConfigSource | None:
+    if settings.operator is not None:
+        return OperatorSource(settings.operator, metrics)
+    if settings.config_file:
+        return FileSource(Path(settings.config_file), WorkloadIdentity(), settings.reload_interval_ms)
+    return None
 
 
 if __name__ == "__main__":

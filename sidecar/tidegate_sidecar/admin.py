@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
+
 import orjson
 from aiohttp import web
 
@@ -39,7 +41,7 @@ class Admin:
         if path == "/readyz":
             ready = self._live.pipeline is not None and not self._in_flight.draining
             return _json(200 if ready else 503, {"ready": ready, **self._health()})
-        return self._config()
+        return self._config(request.remote)
 
     def _health(self) -> dict[str, object]:
         """The process runs, so it is alive; what is wrong with its configuration stands beside that."""
@@ -55,7 +57,11 @@ class Admin:
             "calls_in_flight": self._in_flight.count,
         }
 
-    def _config(self) -> web.Response:
+    def _config(self, remote: str | None) -> web.Response:
+        if not is_loopback(remote):
+            return web.Response(
+                status=403, text="/config answers loopback alone: use kubectl port-forward.\n"
+            )
         pipeline = self._live.pipeline
         if pipeline is None:
             return _json(
@@ -75,6 +81,16 @@ class Admin:
                 "config": document,
             },
         )
+
+
+def is_loopback(remote: str | None) -> bool:
+    """Whether a peer's address is of this machine alone; one that cannot be read is not."""
+    try:
+        address = ip_address(remote or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _json(status: int, document: dict[str, object]) -> web.Response:

@@ -115,10 +115,10 @@ async def _drain(app: Listener, in_flight: InFlight, grace_ms: int) -> bool:
     count = in_flight.count
     if count:
         _log.info("stopping: %d calls in flight have %d ms to finish", count, grace_ms)
-    drained = await in_flight.wait_idle(grace_ms)
-    if not drained:
-        _log.warning("stopping with %d calls cut: they took longer than %d ms", in_flight.count, grace_ms)
-    return drained
+    cut = await in_flight.wait_idle(grace_ms)
+    if cut:
+        _log.warning("stopping with %d calls cut: they took longer than %d ms", cut, grace_ms)
+    return cut == 0
 
 
 def _on_signals() -> asyncio.Event:

@@ -8,10 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 APP_PORT: Final = 19280
 ADMIN_PORT: Final = 19290
+MAX_PORT: Final = 65_535
+
+TOKEN_FILE: Final = "/var/run/secrets/tidegate.dev/token"  # noqa: S105 - a path
+STATE_DIR: Final = "/var/lib/tidegate"
 
 
 class SettingsError(ValueError):
@@ -30,6 +36,28 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """How configurations come from the operator; durations in milliseconds."""
+
+    url: str
+    """`https://HOST:PORT`; HOST may have several addresses, one per replica."""
+    ca: str = field(repr=False)
+    """PEM of the authorities to trust, or the path of a file with it."""
+    token_file: Path = Path(TOKEN_FILE)
+    """The projected ServiceAccount token, read for each poll since it is replaced while the pod runs."""
+    state_dir: Path = Path(STATE_DIR)
+    """An emptyDir: the last known good configuration and authorities that the operator has announced."""
+    poll_wait_ms: int = 55_000
+    """How long the operator holds a poll when nothing is new: below the idle timeout of whatever is in between."""
+    answer_ms: int = 30_000
+    """How long connecting may take, and an answer beyond its wait: long enough when all sidecars come at once."""
+    reconnect_ms: int = 5_000
+    """After a first failure the next try is at any moment within this time; each further failure doubles it."""
+    reconnect_max_ms: int = 60_000
+    """The longest such time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One process' settings; durations in milliseconds, sizes in bytes."""
 
@@ -39,12 +67,16 @@ class Settings:
     """/healthz, /readyz, /metrics and /config."""
     config_file: str = ""
     """A compiled configuration as `tidegate render` prints it; empty where another source is used."""
+    operator: OperatorSettings | None = None
+    """Where configurations come from in a pod; None where another source is used."""
     reload_interval_ms: int = 1_000
     """How often files are looked at for a change."""
     grace_ms: int = 25_000
     """How long calls in flight may go on after SIGTERM: five seconds less than Kubernetes' default."""
     body_read_ms: int = 60_000
     """How long an application may take to send a request's body."""
+    app_stall_ms: int = 60_000
+    """An application that takes nothing of its answer for so long is cut off: it holds a provider's connection."""
     max_body_bytes: int = 32 * 2**20
     """Larger requests get 413: what is not sent on is not held."""
     max_response_bytes: int = 32 * 2**20
@@ -70,9 +102,11 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         listen=reader.addresses("TIDEGATE_LISTEN", f"127.0.0.1:{APP_PORT}"),
         admin=reader.addresses("TIDEGATE_ADMIN", f"127.0.0.1:{ADMIN_PORT}"),
         config_file=environment.get("TIDEGATE_CONFIG_FILE", ""),
+        operator=_operator(environment, reader),
         reload_interval_ms=reader.integer("TIDEGATE_RELOAD_INTERVAL_MS", 1_000, 10, 3_600_000),
         grace_ms=reader.integer("TIDEGATE_GRACE_MS", 25_000, 0, 3_600_000),
         body_read_ms=reader.integer("TIDEGATE_BODY_READ_MS", 60_000, 100, 3_600_000),
+        app_stall_ms=reader.integer("TIDEGATE_APP_STALL_MS", 60_000, 100, 3_600_000),
         max_body_bytes=reader.integer("TIDEGATE_MAX_BODY_BYTES", 32 * 2**20, 1_024, 2**30),
         max_response_bytes=reader.integer("TIDEGATE_MAX_RESPONSE_BYTES", 32 * 2**20, 1_024, 2**30),
         max_calls_in_flight=reader.integer("TIDEGATE_MAX_CALLS_IN_FLIGHT", 2_000, 1, 100_000),
@@ -88,11 +122,44 @@ def parse_address(text: str) -> Address:
     """``127.0.0.1:19280`` or ``[::1]:19280``; `ValueError` with what would be right."""
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
         raise ValueError(
             f"{text!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:{APP_PORT} or [::1]:{APP_PORT}"
         )
     return Address(host=host, port=int(port))
+
+
+def _operator(environment: Mapping[str, str], reader: _Reader) -> OperatorSettings | None:
+    url = environment.get("TIDEGATE_OPERATOR_URL", "").rstrip("/")
+    if not url:
+        return None
+    if environment.get("TIDEGATE_CONFIG_FILE"):
+        reader.problems.append("TIDEGATE_OPERATOR_URL and TIDEGATE_CONFIG_FILE are both set: take one away")
+    if not _is_https(url):
+        reader.problems.append(f"TIDEGATE_OPERATOR_URL={url!r}: expected https://HOST:PORT")
+    ca = environment.get("TIDEGATE_OPERATOR_CA", "")
+    if not ca:
+        reader.problems.append(
+            "TIDEGATE_OPERATOR_CA is not set: give the operator's authorities as PEM, or the path of a file with it"
+        )
+    return OperatorSettings(
+        url=url,
+        ca=ca,
+        token_file=Path(environment.get("TIDEGATE_TOKEN_FILE") or TOKEN_FILE),
+        state_dir=Path(environment.get("TIDEGATE_STATE_DIR") or STATE_DIR),
+        poll_wait_ms=reader.integer("TIDEGATE_POLL_WAIT_MS", 55_000, 1_000, 55_000),
+        answer_ms=reader.integer("TIDEGATE_ANSWER_MS", 30_000, 100, 300_000),
+        reconnect_ms=reader.integer("TIDEGATE_RECONNECT_MS", 5_000, 10, 300_000),
+        reconnect_max_ms=reader.integer("TIDEGATE_RECONNECT_MAX_MS", 60_000, 10, 3_600_000),
+    )
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.path == "" and parts.port != 0
+    except ValueError:
+        return False
 
 
 class _Reader:

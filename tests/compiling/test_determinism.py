@@ -1,9 +1,11 @@
-"""Any order of the same objects gives the same bytes and says the same about them."""
+"""Any order of the same objects gives the same bytes and says the same about them, whatever was compiled before."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
+from itertools import zip_longest
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,8 @@ from ruamel.yaml import YAML
 
 from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.parse import parse_object
-from tidegate_operator.compile.compiler import compile_snapshot
+from tidegate_operator.compile.compilation import Compilation
+from tidegate_operator.compile.compiler import Compiler, compile_snapshot
 from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
 from tidegate_policy.wire import encode
 
@@ -81,6 +84,51 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         ),
         workloads=tuple(draw(st.lists(workloads, max_size=5))),
     )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Snapshot]:
+    """Snapshots that have much in common, as an index makes them: of each object one of two forms, or none.
+
+    What does not change is mostly the same object, and now and then only an equal one.
+    """
+    one, other = draw(snapshots()), draw(snapshots())
+    steps = []
+    for _ in range(draw(st.integers(2, 4))):
+        found: dict[str, tuple[Any, ...]] = {}
+        for field in fields(Snapshot):
+            forms = zip_longest(getattr(one, field.name), getattr(other, field.name))
+            # mostly the first form, so that steps differ little
+            chosen = [(*pair, None)[draw(st.sampled_from([0, 0, 0, 0, 0, 1, 2]))] for pair in forms]
+            found[field.name] = tuple(
+                replace(it) if draw(st.booleans()) else it for it in chosen if it is not None
+            )
+        steps.append(Snapshot(**found))
+    return steps
+
+
+def everything(compilation: Compilation) -> tuple[object, ...]:
+    """What a compile yields, with the order of its mappings."""
+    return (
+        [*compilation.configs.items()],
+        [*compilation.workloads.items()],
+        compilation.diagnostics,
+        [*compilation.settings.items()],
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(history=histories())
+def test_what_was_compiled_before_changes_nothing(history: list[Snapshot]) -> None:
+    compiler = Compiler()
+    former: Compilation | None = None
+    for snapshot in history:
+        compilation = compiler.compile(snapshot)
+        assert everything(compilation) == everything(compile_snapshot(snapshot))
+        for key, config in former.configs.items() if former else ():
+            if compilation.configs.get(key) == config:
+                assert compilation.configs[key] is config
+        former = compilation
 
 
 @settings(deadline=None, max_examples=200)

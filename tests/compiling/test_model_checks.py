@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tidegate_operator.compile.models import matches
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,31 +34,6 @@ def policy(spec: str, pools: str = "{name: first}", name: str = "it", target: st
         f"{{kind: AIPolicy, metadata: {{name: {name}}}, spec: {{targetRefs: [{{kind: Deployment, name: {target}}}], "
         f"providerPools: [{pools}], {spec}}}}}\n---\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("pattern", "model", "expected"),
-    [
-        ("*", "anything", True),
-        ("gpt-*", "gpt-4o", True),
-        ("gpt-*", "xgpt-4o", False),
-        ("*mini", "gpt-4o-mini", True),
-        ("g*o*i", "gpt-4o-mini", True),
-        ("gpt-4o", "gpt-4o-mini", False),
-        ("gpt-?o", "gpt-4o", False),
-        ("gpt-[0-9]o*", "gpt-4o", False),
-        ("a[b]*", "a[b]c", True),
-        ("GPT*", "gpt-4o", False),
-        ("", "", True),
-    ],
-)
-def test_the_star_alone_is_special_in_patterns(pattern: str, model: str, *, expected: bool) -> None:
-    assert matches(pattern, model) is expected
-
-
-def test_many_stars_cost_no_more_than_few() -> None:
-    """A tenant's pattern must not be able to stop the control plane."""
-    assert not matches("*a" * 100 + "b", "a" * 256)
 
 
 @pytest.mark.parametrize(

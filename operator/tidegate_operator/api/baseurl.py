@@ -18,9 +18,10 @@ BaseURL = Annotated[
     Text(
         expected=(
             "a URL such as https://api.openai.com/v1: http or https, a host and a path, "
-            "without user name, password, query or fragment"
+            "without user name, password, query or fragment; other scripts as xn--… or %…"
         ),
-        pattern=r"^https?://[^\s/?#@\\]+(/[^\s?#\\]*)?$",
+        # visible ASCII, sign by sign: \s is not the same for Go and for Python
+        pattern=r'^https?://[!-"$-.0->A-\[\]-~]+(/[!-"$->@-\[\]-~]*)?$',
         max_length=512,
         secret=True,
     ),
@@ -48,9 +49,7 @@ def host_problem(url: str) -> str | None:
     if _ADDRESS_LIKE.fullmatch(host):
         return f"host {host!r} is a disguised IP address; write it as four decimal numbers"
     if not _HOST_NAME.fullmatch(host) or ".." in host:
-        return (
-            f"{host!r} is not the name of a host; write letters, digits, '-' and '.' (other scripts as xn--…)"
-        )
+        return f"{host!r} is not the name of a host; write letters, digits, '-' and '.'"
     return None
 
 

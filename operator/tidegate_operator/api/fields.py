@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic_core import CoreSchema, core_schema
 
@@ -157,6 +157,13 @@ class Items:
                 )
             first.setdefault(identity, index)
         return problems
+
+
+def keys_cel(field: str, key: Any) -> str:
+    """In CEL: the keys of a map are texts of this type, if there is a map. A schema has no say about keys."""
+    (text,) = (part for part in get_args(key) if isinstance(part, Text))
+    fits = f'size(key) <= {text.max_length} && key.matches(r"{text.pattern}")'
+    return f"!has(self.{field}) || self.{field}.all(key, {fits})"
 
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

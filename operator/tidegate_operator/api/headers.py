@@ -57,6 +57,12 @@ NO_RESERVED_HEADERS_CEL: Final = (
 )
 """The same for the API server, so that a key in the wrong place is not even stored."""
 
+ONE_SPELLING_CEL: Final = (
+    "!has(self.headers) || self.headers.all(name, "
+    "self.headers.exists_one(other, other.lowerAscii() == name.lowerAscii()))"
+)
+"""That no header stands there in two spellings."""
+
 
 def carries_credentials(name: str) -> bool:
     """Whether a header's value is a secret, by its name in any case."""

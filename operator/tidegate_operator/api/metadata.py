@@ -19,6 +19,7 @@ _MAX_NAME: Final = 253
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NAMESPACE: Final = re.compile(_LABEL)
+_WORD: Final = re.compile("[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _FIELDS: Final = [
     "annotations",
     "creationTimestamp",
@@ -113,11 +114,28 @@ def _words_problems(value: object, path: FieldPath) -> list[Problem]:
         return []
     if not isinstance(value, Mapping):
         return [Problem(path, f"expected an object, found {describe(value)}")]
-    return [
-        Problem((*path, str(key)), f"expected a string, found {describe(item)}; put it in quotes")
-        for key, item in value.items()
-        if not isinstance(item, str)
-    ]
+    problems = []
+    for key, item in value.items():
+        at = (*path, str(key))
+        if not _is_key(str(key), path):
+            found = f"expected a key such as app or example.com/team, found {describe(str(key))}"
+            problems.append(Problem(at, found))
+        if not isinstance(item, str):
+            problems.append(Problem(at, f"expected a string, found {describe(item)}; put it in quotes"))
+        elif path[-1] == "labels" and item and not _WORD.fullmatch(item):
+            expected = "expected letters, digits, '-', '_' and '.', at most 63 characters"
+            problems.append(Problem(at, f"{expected}, found {describe(item)}"))
+    return problems
+
+
+def _is_key(key: str, path: FieldPath) -> bool:
+    """Whether the API server takes it for a key: a word, maybe behind a DNS name and a slash."""
+    prefix, slash, word = key.rpartition("/")
+    if path[-1] == "annotations":
+        prefix = prefix.lower()
+    if slash and not (len(prefix) <= _MAX_NAME and _NAME.fullmatch(prefix)):
+        return False
+    return _WORD.fullmatch(word) is not None
 
 
 def _read_time(value: object) -> str:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from pydantic import Field
 
 from tidegate_operator.api.baseurl import BaseURL, host_problem, is_private
-from tidegate_operator.api.fields import HeaderName, HeaderValue, Items, ModelName, Name, ObjectName, Whole
-from tidegate_operator.api.headers import NO_RESERVED_HEADERS_CEL, constant_header_problem
+from tidegate_operator.api.fields import (
+    HeaderName,
+    HeaderValue,
+    Items,
+    ModelName,
+    Name,
+    ObjectName,
+    Whole,
+    keys_cel,
+)
+from tidegate_operator.api.headers import NO_RESERVED_HEADERS_CEL, ONE_SPELLING_CEL, constant_header_problem
 from tidegate_operator.api.problems import Problem
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
@@ -125,6 +134,18 @@ class Provider(Section):
                 "headers that carry credentials, belong to the connection or begin with x-tidegate- "
                 "cannot be constant; keys belong in credentialRefs"
             ),
+            field="headers",
+        ),
+        Rule(
+            holds=None,
+            cel=keys_cel("headers", HeaderName),
+            message="the keys of headers are names of HTTP headers such as x-user-id",
+            field="headers",
+        ),
+        Rule(
+            holds=None,
+            cel=ONE_SPELLING_CEL,
+            message="no header may stand there twice; header names ignore case",
             field="headers",
         ),
     )

@@ -99,6 +99,15 @@ class RateLimitRule(Section):
     models: Annotated[tuple[ModelPattern, ...], Items(min_items=1, max_items=64, unique=True)] = ("*",)
     """Models whose calls count, by name; `*` is any run of characters. Default: all."""
 
+    rules: ClassVar[tuple[Rule[RateLimitRule], ...]] = (
+        Rule(
+            holds=None,
+            cel="self.key.all(part, self.key.exists_one(other, other == part))",
+            message="no part of key may stand there twice",
+            field="key",
+        ),
+    )
+
 
 class ConsumerSource(StrEnum):
     """Where a call says on whose behalf it is made."""

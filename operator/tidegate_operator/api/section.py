@@ -31,8 +31,8 @@ class Rule(Generic[SectionT]):
     """A rule between the fields of one section, checked by the API server and by us with the same words.
 
     Attributes:
-        holds: whether a section keeps the rule; None where `Section.problems` tells it, and more precisely than CEL
-            can.
+        holds: whether a section keeps the rule; None where `Section.problems` or the type of a field tells it, and
+            more precisely than CEL can.
         cel: the same in CEL, over `self`; cheap, since the server multiplies its cost by the lists around it.
         message: what is wrong and what would be right.
         field: the field to point at, as written in documents; empty for the section itself.

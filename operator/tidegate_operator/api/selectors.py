@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from tidegate_operator.api.fields import Items, Text
+from tidegate_operator.api.fields import Items, Text, keys_cel
 from tidegate_operator.api.section import Rule, Section
 
 if TYPE_CHECKING:
@@ -84,6 +84,15 @@ class LabelSelector(Section):
     """Labels that must have exactly these values."""
     match_expressions: Annotated[tuple[LabelRequirement, ...], Items(max_items=64)] = ()
     """Conditions that must all hold."""
+
+    rules: ClassVar[tuple[Rule[LabelSelector], ...]] = (
+        Rule(
+            holds=None,
+            cel=keys_cel("matchLabels", LabelKey),
+            message="the keys of matchLabels are label keys such as app or example.com/team",
+            field="matchLabels",
+        ),
+    )
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels are chosen."""

@@ -4,5 +4,6 @@ Any order of the same objects gives the same bytes. Nothing is refused silently:
 written has a `Diagnostic` that names the object, the field, what is wrong and what would be right. The package must
 not know where objects come from, what a condition looks like, or how a configuration reaches a sidecar.
 
-Start with `compiler.py`: the passes, in order, on one screen.
+Start with `compiler.py`: the passes, in order, on one screen. `compile_snapshot` compiles once; whoever compiles again
+and again keeps a `Compiler`, for which an edit costs what it changes.
 """

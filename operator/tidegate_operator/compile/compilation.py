@@ -53,6 +53,14 @@ class ClassKey:
     policies: tuple[ObjectRef, ...] = ()
     levels: tuple[Level, ...] = ()
     namespace: str = ""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # a key is looked up in every pass, and hashing its references each time would cost more than the passes
+        object.__setattr__(self, "_hash", hash((self.policies, self.levels, self.namespace)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

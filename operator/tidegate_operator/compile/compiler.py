@@ -6,97 +6,156 @@
     merge     the policies of each class, by precedence
     check     what is valid and yet not as meant
 
-No pass depends on the order of the objects, reads a clock or stops at the first problem.
+No pass depends on the order of the objects, reads a clock or stops at the first problem. The costly ones go pool by
+pool, namespace by namespace and class by class; a `Compiler` keeps what they made of the snapshot before, so that an
+edit costs what it changes. What it has kept decides how long a compile takes, and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tidegate_operator.compile.attach import Attachments, report_targets
-from tidegate_operator.compile.checks import ModelChecks
-from tidegate_operator.compile.compilation import ClassKey, Compilation, Level, config_for, explain
+from tidegate_operator.compile.attach import Place, attach, chosen, report_choices
+from tidegate_operator.compile.checks import Checked, ModelChecks, report_patterns
+from tidegate_operator.compile.compilation import ClassKey, Compilation, config_for, explain
 from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.implied import implied_workloads
 from tidegate_operator.compile.lookup import look_up
-from tidegate_operator.compile.merge import Merger
+from tidegate_operator.compile.memo import Memo
+from tidegate_operator.compile.merge import Merged, merge
 from tidegate_operator.compile.pools import resolve_pools
-from tidegate_operator.compile.precedence import Applying, by_precedence
+from tidegate_operator.compile.precedence import Applying
 from tidegate_operator.compile.resolve import PoolReferences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tidegate_operator.compile.attach import Attached
     from tidegate_operator.compile.lookup import Lookup
-    from tidegate_operator.compile.merge import Merged
+    from tidegate_operator.compile.pools import PoolParts, ResolvedPool
     from tidegate_operator.index.snapshot import Snapshot, Workload
+    from tidegate_policy.model import CompiledConfig
 
-__all__ = ["compile_snapshot", "config_for", "explain", "implied_workloads"]
+__all__ = ["Compiler", "compile_snapshot", "config_for", "explain", "implied_workloads"]
 
 
 def compile_snapshot(snapshot: Snapshot) -> Compilation:
     """Compile all objects; what is wrong with them is in the diagnostics, never raised."""
-    findings = Findings()
-    lookup = look_up(snapshot, findings)
-    references = PoolReferences(lookup, resolve_pools(lookup, findings))
-    workloads = _classify(lookup, Attachments(lookup), references)
-    members: dict[ClassKey, list[Workload]] = {}
-    for workload, key in workloads.items():
-        members.setdefault(key, []).append(workload)
-    merged = {key: _merge(key, found, lookup, references, findings) for key, found in sorted(members.items())}
-    report_targets(lookup, findings)
-    for policy in lookup.policies.values():
-        references.report(policy, policy.ref.namespace, findings)
-    checks = ModelChecks(lookup.policies, findings)
-    for key, result in merged.items():
-        checks.look_at(result.config, result.pools_from, _names(members[key]))
-    checks.report()
-    return Compilation(
-        configs={key: result.config for key, result in merged.items()},
-        workloads=workloads,
-        diagnostics=findings.diagnostics(),
-        settings={key: result.settings for key, result in merged.items()},
-    )
+    return Compiler().compile(snapshot)
 
 
-def _classify(
-    lookup: Lookup, attachments: Attachments, references: PoolReferences
-) -> Mapping[Workload, ClassKey]:
-    """The class of each workload."""
-    classes = {}
-    for namespace, workloads in sorted(lookup.workloads.items()):
-        for workload in workloads:
-            levels = attachments.of(workload)
-            # policies of a namespace tell which one it is; those of the cluster do not
-            depends = all(level is Level.CLUSTER for level in levels.values()) and any(
-                references.depend_on_namespace(lookup.policies[ref]) for ref in levels
+class _Members(NamedTuple):
+    """The workloads of a class, and a namespace that stands for all of theirs."""
+
+    namespace: str
+    names: list[str]
+
+
+class _Parts(NamedTuple):
+    """What a class is made of: the policies that apply, and the names of its workloads."""
+
+    applying: tuple[Applying, ...]
+    about: tuple[str, ...]
+
+
+class _Class(NamedTuple):
+    """What became of it."""
+
+    merged: Merged
+    checked: Checked
+
+
+class Compiler:
+    """Compiles one snapshot after another; what an edit does not touch is not worked out again.
+
+    A configuration that comes out as it was before is the same object, so `is` tells what has changed. Between two
+    compiles it holds what belongs to the last snapshot, and nothing older.
+    """
+
+    def __init__(self) -> None:
+        """Start from nothing."""
+        self._pools: Memo[PoolParts, ResolvedPool] = Memo()
+        self._places: Memo[Place, Attached] = Memo()
+        self._classes: Memo[_Parts, _Class] = Memo()
+        self._configs: Mapping[ClassKey, CompiledConfig] = {}
+
+    def __repr__(self) -> str:
+        return f"<Compiler {len(self._pools)} pools, {len(self._places)} namespaces, {len(self._classes)} classes>"
+
+    def compile(self, snapshot: Snapshot) -> Compilation:
+        """Compile all objects; what is wrong with them is in the diagnostics, never raised."""
+        findings = Findings()
+        lookup = look_up(snapshot, findings)
+        references = PoolReferences(lookup, resolve_pools(lookup, self._pools, findings))
+        workloads, members = self._attach(lookup, references, findings)
+        classes = self._merge(references, members)
+        for standing in references.standing.values():
+            standing.usable.report(standing.policy, findings)
+        report_choices(lookup, findings)
+        report_patterns([it.checked for it in classes.values()], findings)
+        for it in classes.values():
+            findings.take_in(it.merged.findings)
+            findings.take_in(it.checked.findings)
+        self._configs = {
+            key: _unchanged(self._configs.get(key), it.merged.config) for key, it in classes.items()
+        }
+        for memo in (self._pools, self._places, self._classes):
+            memo.forget()
+        return Compilation(
+            configs=self._configs,
+            workloads=workloads,
+            diagnostics=findings.diagnostics(),
+            settings={key: it.merged.settings for key, it in classes.items()},
+        )
+
+    def _attach(
+        self, lookup: Lookup, references: PoolReferences, findings: Findings
+    ) -> tuple[Mapping[Workload, ClassKey], Mapping[ClassKey, _Members]]:
+        """The class of each workload, and the workloads of each class."""
+        workloads: dict[Workload, ClassKey] = {}
+        members: dict[ClassKey, _Members] = {}
+        special = {ref for ref, standing in references.standing.items() if standing.varies}
+        namespaces = sorted(lookup.workloads.keys() | lookup.policies_in.keys() - {""})
+        for namespace, cluster in chosen(namespaces, lookup).items():
+            place = Place(
+                namespace=namespace,
+                workloads=lookup.workloads.get(namespace, ()),
+                policies=lookup.policies_in.get(namespace, ()),
+                cluster=cluster,
+                is_special=not special.isdisjoint(cluster),
             )
-            classes[workload] = ClassKey(
-                policies=tuple(levels), levels=tuple(levels.values()), namespace=namespace if depends else ""
-            )
-    return classes
+            attached = self._places.of(namespace, place, attach)
+            findings.take_in(attached.findings)
+            workloads |= attached.classes
+            for key, names in attached.members.items():
+                members.setdefault(key, _Members(namespace, [])).names.extend(names)
+        return workloads, members
+
+    def _merge(
+        self, references: PoolReferences, members: Mapping[ClassKey, _Members]
+    ) -> Mapping[ClassKey, _Class]:
+        """Each class, merged and checked."""
+        checks = ModelChecks()
+
+        def work(parts: _Parts) -> _Class:
+            merged = merge(parts.applying, parts.about)
+            return _Class(merged, checks.look_at(merged, parts.applying, parts.about))
+
+        classes = {}
+        for key, (namespace, names) in sorted(members.items(), key=_order):
+            applying = []
+            for ref, level in zip(key.policies, key.levels, strict=True):
+                standing = references.standing[ref]
+                applying.append(Applying(standing.policy, level, references.usable(standing, namespace)))
+            classes[key] = self._classes.of(key, _Parts(tuple(applying), tuple(names)), work)
+        return classes
 
 
-def _merge(
-    key: ClassKey,
-    members: list[Workload],
-    lookup: Lookup,
-    references: PoolReferences,
-    findings: Findings,
-) -> Merged:
-    applying = by_precedence(
-        Applying(policy=lookup.policies[ref], level=level)
-        for ref, level in zip(key.policies, key.levels, strict=True)
-    )
-    merger = Merger(
-        applying=applying,
-        namespace=members[0].namespace,
-        about=_names(members),
-        references=references,
-        findings=findings,
-    )
-    return merger.merge()
+def _order(item: tuple[ClassKey, _Members]) -> tuple[object, ...]:
+    """The order of the keys, in words that compare faster than references."""
+    key = item[0]
+    return ([(it.kind, it.namespace, it.name) for it in key.policies], key.levels, key.namespace)
 
 
-def _names(workloads: list[Workload]) -> tuple[str, ...]:
-    return tuple(str(workload) for workload in workloads)
+def _unchanged(former: CompiledConfig | None, config: CompiledConfig) -> CompiledConfig:
+    return former if former is not None and former == config else config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate_operator.compile.diagnostics import Diagnostic, FieldPath, Reason, Severity
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from tidegate_policy.model import ObjectRef
 
 
+@dataclass(slots=True, repr=False)
 class Findings:
-    """Collects during one compile; the same finding about several classes of workloads becomes one diagnostic."""
+    """Collects during one pass; the same finding about several classes of workloads becomes one diagnostic."""
 
-    def __init__(self) -> None:
-        self._workloads: dict[Diagnostic, set[str]] = {}
+    _workloads: dict[Diagnostic, set[str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Findings({len(self._workloads)})"
@@ -38,23 +38,42 @@ class Findings:
         )
         self._workloads.setdefault(found, set()).update(about)
 
+    def take_in(self, others: Findings) -> None:
+        """Add what came up elsewhere; `others` stays as it is."""
+        for found, workloads in others._workloads.items():
+            self._workloads.setdefault(found, set()).update(workloads)
+
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All of them, by object, field and message."""
-        found = [
-            replace(diagnostic, message=diagnostic.message + _suffix(workloads))
-            for diagnostic, workloads in self._workloads.items()
-        ]
+        found = [_about(diagnostic, workloads) for diagnostic, workloads in self._workloads.items()]
         return tuple(sorted(found, key=_order))
 
 
-def _suffix(workloads: set[str]) -> str:
+def _about(found: Diagnostic, workloads: set[str]) -> Diagnostic:
+    """The finding with the workloads that it is about in its message."""
     if not workloads:
-        return ""
+        return found
     more = f" and {len(workloads) - 1} more" if len(workloads) > 1 else ""
-    return f" (for {min(workloads)}{more})"
+    return Diagnostic(
+        source=found.source,
+        path=found.path,
+        severity=found.severity,
+        reason=found.reason,
+        message=f"{found.message} (for {min(workloads)}{more})",
+    )
 
 
 def _order(diagnostic: Diagnostic) -> tuple[object, ...]:
+    source = diagnostic.source
     # Positions before names, so that a path through a list and one through a map compare.
     path = tuple((0, part, "") if isinstance(part, int) else (1, 0, part) for part in diagnostic.path)
-    return (diagnostic.source, path, diagnostic.severity, diagnostic.reason, diagnostic.message)
+    # Plain words: there can be thousands, and comparing references costs more than all the rest.
+    return (
+        source.kind,
+        source.namespace,
+        source.name,
+        path,
+        diagnostic.severity,
+        diagnostic.reason,
+        diagnostic.message,
+    )

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from tidegate_operator.api.aipolicy import TargetKind
 from tidegate_operator.api.metadata import DEFAULT_NAMESPACE
 from tidegate_operator.api.selectors import Operator
-from tidegate_operator.compile.attach import targets_of
 from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.lookup import look_up
+from tidegate_operator.compile.targets import targets_of
 from tidegate_operator.index.snapshot import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate_operator.api.selectors import LabelSelector
-    from tidegate_operator.compile.attach import Targets
     from tidegate_operator.compile.lookup import Lookup, Policy
+    from tidegate_operator.compile.targets import Targets
     from tidegate_operator.index.snapshot import Snapshot
 
 ANY = "any"

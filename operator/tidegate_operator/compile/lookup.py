@@ -35,6 +35,7 @@ class Lookup:
 
     Attributes:
         policies: both kinds, by reference.
+        policies_in: the policies of each namespace that has any; the cluster-scoped ones under the empty name.
         pools: by namespace, then name.
         credentials: by namespace, then name.
         namespace_labels: of the namespaces whose labels are known.
@@ -42,6 +43,7 @@ class Lookup:
     """
 
     policies: Mapping[ObjectRef, Policy]
+    policies_in: Mapping[str, tuple[Policy, ...]]
     pools: Mapping[str, Mapping[str, Stored[ProviderPoolSpec]]]
     credentials: Mapping[str, Mapping[str, Stored[ProviderCredentialSpec]]]
     namespace_labels: Mapping[str, Mapping[str, str]]
@@ -67,11 +69,15 @@ def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
         **_once(snapshot.policies, findings),
         **_once(snapshot.cluster_policies, findings),
     }
+    policies_in: dict[str, list[Policy]] = {}
+    for policy in policies.values():
+        policies_in.setdefault(policy.ref.namespace, []).append(policy)
     workloads: dict[str, list[Workload]] = {}
     for workload in sorted({*snapshot.workloads}, key=_workload_order):
         workloads.setdefault(workload.namespace, []).append(workload)
     return Lookup(
         policies=policies,
+        policies_in={namespace: tuple(found) for namespace, found in policies_in.items()},
         pools=_by_namespace(_once(snapshot.pools, findings)),
         credentials=_by_namespace(_once(snapshot.credentials, findings)),
         namespace_labels={
@@ -84,7 +90,8 @@ def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
 
 def _workload_order(workload: Workload) -> tuple[object, ...]:
     """By everything that tells workloads apart, so that no order is left to chance."""
-    return (str(workload), sorted(workload.labels.items()), workload.service_account)
+    labels = sorted(workload.labels.items())
+    return (workload.namespace, workload.kind, workload.name, labels, workload.service_account)
 
 
 def _once(objects: Iterable[Stored[SpecT]], findings: Findings) -> dict[ObjectRef, Stored[SpecT]]:
@@ -94,7 +101,7 @@ def _once(objects: Iterable[Stored[SpecT]], findings: Findings) -> dict[ObjectRe
         found[stored.ref] = _defined_twice(stored.ref) if stored.ref in found else stored
     for stored in found.values():
         _report(stored, findings)
-    return dict(sorted(found.items()))
+    return {ref: found[ref] for ref in sorted(found, key=lambda it: (it.kind, it.namespace, it.name))}
 
 
 def _defined_twice(ref: ObjectRef) -> Stored[SpecT]:

@@ -5,27 +5,27 @@ Limits, allow-lists and refusals of all of them hold together. Settings with one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate_operator.compile.compilation import Setting
 from tidegate_operator.compile.denials import denials_of
 from tidegate_operator.compile.diagnostics import Reason
+from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.limits import allow_lists, rate_limit_words, rate_limits
 from tidegate_operator.compile.lookup import pool_references
 from tidegate_operator.compile.overrides import override, timeout_words
-from tidegate_operator.compile.precedence import Candidate, decide
+from tidegate_operator.compile.precedence import Candidate, by_precedence, decide
 from tidegate_policy.model import CompiledConfig, ConsumerIdentity, KeyType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tidegate_operator.api.traffic import RetryOverrides, TimeoutOverrides
     from tidegate_operator.compile.diagnostics import FieldPath
-    from tidegate_operator.compile.findings import Findings
     from tidegate_operator.compile.lookup import Policy
     from tidegate_operator.compile.precedence import Applying
-    from tidegate_operator.compile.resolve import PoolReferences, UsablePools
+    from tidegate_operator.compile.resolve import UsablePools
     from tidegate_policy.model import ObjectRef, Pool, RateLimit
 
 
@@ -35,31 +35,34 @@ class Merged:
 
     Attributes:
         pools_from: the policy whose pools are used; None when no policy names any.
+        findings: what came up on the way.
     """
 
     config: CompiledConfig
     settings: tuple[Setting, ...]
     pools_from: ObjectRef | None
+    findings: Findings
+
+
+def merge(applying: Iterable[Applying], about: tuple[str, ...]) -> Merged:
+    """Merge the policies of one class; `about` names its workloads, for messages."""
+    return _Merger(applying=by_precedence(applying), about=about).merge()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merger:
+class _Merger:
     """Merges the policies of one class of workloads.
 
     Attributes:
         applying: the policies, by precedence.
-        namespace: of the workloads.
         about: names of the workloads, for messages.
     """
 
     applying: Sequence[Applying]
-    namespace: str
     about: tuple[str, ...]
-    references: PoolReferences
-    findings: Findings
+    findings: Findings = field(default_factory=Findings)
 
     def merge(self) -> Merged:
-        """The configuration, and where its values come from."""
         pools_from, usable, pools_setting = self._pools()
         timeouts, timeouts_setting = self._timeouts()
         retry, retry_setting = self._retry()
@@ -89,7 +92,10 @@ class Merger:
         ]
         one_of = (pools_setting, timeouts_setting, retry_setting, identity_setting)
         return Merged(
-            config=config, settings=(*one_of, *all_of), pools_from=pools_from.ref if pools_from else None
+            config=config,
+            settings=(*one_of, *all_of),
+            pools_from=pools_from.ref if pools_from else None,
+            findings=self.findings,
         )
 
     def _report_unnamed(
@@ -125,9 +131,9 @@ class Merger:
         winner, setting = decide("providerPools", path, candidates, self.findings, self.about)
         if winner is None:
             return None, None, setting
-        policy = winner.applying.policy
-        self.references.report(policy, self.namespace, self.findings, about=self.about)
-        return policy, self.references.usable(policy, self.namespace), setting
+        policy, usable = winner.applying.policy, winner.applying.usable
+        usable.report(policy, self.findings, about=self.about)
+        return policy, usable, setting
 
     def _overridden(
         self,
@@ -135,7 +141,7 @@ class Merger:
         timeouts: Candidate[TimeoutOverrides] | None,
         retry: Candidate[RetryOverrides] | None,
     ) -> tuple[Pool, ...]:
-        resolved = [pool for _, pool in usable.pools] if usable else []
+        resolved = usable.pools if usable else ()
         return tuple(override(pool, timeouts, retry, self.findings) for pool in resolved)
 
     def _timeouts(self) -> tuple[Candidate[TimeoutOverrides] | None, Setting]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from tidegate_policy.patterns import matches, matches_any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from tidegate_policy.model import Dialect, ModelAllowList, Pool
+    from tidegate_policy.model import Dialect, ModelAllowList, ObjectRef, Pool
+
+_SHOWN: Final = 20
+"""Model names in a message; more would hide the sentence."""
 
 
 class Match(IntEnum):
@@ -28,15 +32,13 @@ class PoolModels:
     Attributes:
         names: the models' own names.
         aliases: alias to the model's own name.
-        served: names and aliases with the dialect that they are asked for in.
-        dialects: those that the pool's providers speak.
+        served: names and aliases that may be asked for, by the dialects that the pool's providers speak.
         open_to: dialects in which a provider serves whatever is asked for.
     """
 
     names: frozenset[str]
     aliases: Mapping[str, str]
-    served: frozenset[tuple[Dialect, str]]
-    dialects: frozenset[Dialect]
+    served: Mapping[Dialect, frozenset[str]]
     open_to: frozenset[Dialect]
 
 
@@ -56,25 +58,29 @@ class ModelNames:
 
     def allowed_by(self, rule: ModelAllowList) -> frozenset[str]:
         """The names that an allow-list lets through."""
-        return frozenset(
-            name for name in self.names if any(matches(pattern, name) for pattern in rule.patterns)
-        )
+        return frozenset(name for name in self.names if matches_any(rule.patterns, name))
 
 
 def models_of(pool: Pool) -> PoolModels:
     """The models of a pool."""
-    models = [model for provider in pool.providers for model in provider.models]
+    names: set[str] = set()
+    aliases: dict[str, str] = {}
+    served: dict[Dialect, set[str]] = {}
+    open_to: set[Dialect] = set()
+    for provider in pool.providers:
+        dialect = provider.type.dialect
+        if not provider.models:
+            open_to.add(dialect)
+        own = {model.name for model in provider.models}
+        others = {alias: model.name for model in provider.models for alias in model.aliases}
+        names |= own
+        aliases |= others
+        served.setdefault(dialect, set()).update(own, others)
     return PoolModels(
-        names=frozenset(model.name for model in models),
-        aliases={alias: model.name for model in models for alias in model.aliases},
-        served=frozenset(
-            (provider.type.dialect, name)
-            for provider in pool.providers
-            for model in provider.models
-            for name in (model.name, *model.aliases)
-        ),
-        dialects=frozenset(provider.type.dialect for provider in pool.providers),
-        open_to=frozenset(provider.type.dialect for provider in pool.providers if not provider.models),
+        names=frozenset(names),
+        aliases=aliases,
+        served={dialect: frozenset(found) for dialect, found in served.items()},
+        open_to=frozenset(open_to),
     )
 
 
@@ -87,8 +93,31 @@ def names_of(pools: Sequence[PoolModels]) -> ModelNames:
     )
 
 
-def matches(pattern: str, model: str) -> bool:
-    """Whether a model name matches a pattern, in which `*` alone is special."""
-    if "*" not in pattern:
-        return pattern == model
-    return fnmatchcase(model, pattern.replace("[", "[[]").replace("?", "[?]"))
+def left_without(pools: Sequence[tuple[ObjectRef, PoolModels]]) -> Iterator[tuple[ObjectRef, str]]:
+    """The pools, in the order of a policy, that those before them leave less than they have; and what it is."""
+    first: dict[Dialect, dict[str, ObjectRef]] = {}
+    open_to: dict[Dialect, ObjectRef] = {}
+    for ref, models in pools:
+        taken: dict[ObjectRef, set[str]] = {}
+        for dialect, served in sorted(models.served.items()):
+            if dialect in open_to:
+                message = (
+                    f"{open_to[dialect]} stands before {ref} and serves any model of the {dialect} "
+                    "dialect, since one of its providers lists none: this pool serves none of them"
+                )
+                yield ref, message
+                continue
+            owners = first.setdefault(dialect, {})
+            for name in served & owners.keys():
+                taken.setdefault(owners[name], set()).add(name)
+            first[dialect] = dict.fromkeys(served, ref) | owners
+        for winner, names in sorted(taken.items()):
+            both = listed(sorted(names))
+            yield ref, f"{winner} stands before {ref} and serves what both have: {both}"
+        open_to = dict.fromkeys(models.open_to, ref) | open_to
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence, not more than one can read."""
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown or "none"

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from tidegate_operator.api.providerpool import NamespacesFrom
 from tidegate_operator.compile.diagnostics import Reason
+from tidegate_operator.compile.findings import Findings
+from tidegate_operator.compile.models import models_of
 from tidegate_policy.model import (
     Breaker,
     CredentialRef,
+    Dialect,
     Header,
     Model,
     ObjectRef,
@@ -26,8 +29,18 @@ if TYPE_CHECKING:
     from tidegate_operator.api.providercredential import ProviderCredentialSpec
     from tidegate_operator.api.providerpool import ProviderPoolSpec
     from tidegate_operator.api.stored import Stored
-    from tidegate_operator.compile.findings import Findings
     from tidegate_operator.compile.lookup import Lookup
+    from tidegate_operator.compile.memo import Memo
+    from tidegate_operator.compile.models import PoolModels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolParts:
+    """What a pool is made of; `credentials` are those of its namespace by name."""
+
+    ref: ObjectRef
+    spec: ProviderPoolSpec
+    credentials: Mapping[str, Stored[ProviderCredentialSpec]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +50,14 @@ class ResolvedPool:
     Attributes:
         pool: without the providers whose keys are all missing.
         spec: who may use it, and how far policies may raise its values.
+        models: those of `pool`.
+        findings: about the object, whoever uses it.
     """
 
     pool: Pool
     spec: ProviderPoolSpec
+    models: PoolModels
+    findings: Findings
 
     def permits(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether workloads of a namespace with these labels may use the pool."""
@@ -55,16 +72,26 @@ class ResolvedPool:
         return self.spec.allowed_namespaces.from_ is NamespacesFrom.ALL
 
 
-def resolve_pools(lookup: Lookup, findings: Findings) -> Mapping[ObjectRef, ResolvedPool]:
+def resolve_pools(
+    lookup: Lookup, memo: Memo[PoolParts, ResolvedPool], findings: Findings
+) -> Mapping[ObjectRef, ResolvedPool]:
     """All pools that are in force."""
     resolved = {}
     for namespace, pools in lookup.pools.items():
         credentials = lookup.credentials.get(namespace, {})
         for stored in pools.values():
             if stored.spec is not None:
-                pool = _pool(stored.ref, stored.spec, credentials, findings)
-                resolved[stored.ref] = ResolvedPool(pool=pool, spec=stored.spec)
+                parts = PoolParts(ref=stored.ref, spec=stored.spec, credentials=credentials)
+                pool = memo.of(stored.ref, parts, _resolve)
+                resolved[stored.ref] = pool
+                findings.take_in(pool.findings)
     return resolved
+
+
+def _resolve(parts: PoolParts) -> ResolvedPool:
+    findings = Findings()
+    pool = _pool(parts.ref, parts.spec, parts.credentials, findings)
+    return ResolvedPool(pool=pool, spec=parts.spec, models=models_of(pool), findings=findings)
 
 
 def _pool(
@@ -173,15 +200,15 @@ def _credentials(
 
 def _report_ambiguous_aliases(ref: ObjectRef, spec: ProviderPoolSpec, findings: Findings) -> None:
     """A name stands for one model in a pool and dialect: models' own names first, then the first provider's alias."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[Dialect, dict[str, str]] = {dialect: {} for dialect in Dialect}
     providers = sorted(enumerate(spec.providers), key=lambda item: item[1].name)
     for _, provider in providers:
-        for model in provider.models or ():
-            owners[provider.type.dialect, model.name] = model.name
+        owners[provider.type.dialect].update((model.name, model.name) for model in provider.models or ())
     for index, provider in providers:
+        owner_of = owners[provider.type.dialect]
         for position, model in enumerate(provider.models or ()):
             for at, alias in enumerate(model.aliases):
-                owner = owners.setdefault((provider.type.dialect, alias), model.name)
+                owner = owner_of.setdefault(alias, model.name)
                 if owner != model.name:
                     path = ("spec", "providers", index, "models", position, "aliases", at)
                     message = f"{alias!r} means the model {owner} of another provider of this pool; choose another alias"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from tidegate_operator.compile.compilation import Level, Lost, Setting
 from tidegate_operator.compile.diagnostics import Reason
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from tidegate_operator.compile.diagnostics import FieldPath
     from tidegate_operator.compile.findings import Findings
     from tidegate_operator.compile.lookup import Policy
+    from tidegate_operator.compile.resolve import UsablePools
 
 ValueT = TypeVar("ValueT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applying:
-    """A policy that applies, and how closely it is attached."""
+class Applying(NamedTuple):
+    """A policy that applies, how closely it is attached, and what it makes of the pools that it names."""
 
     policy: Policy
     level: Level
+    usable: UsablePools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

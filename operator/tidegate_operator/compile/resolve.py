@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.lookup import pool_references
@@ -18,20 +18,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsablePools:
-    """The pools of one policy for the workloads of one namespace.
+class Refusal:
+    """A reference that does not hold."""
 
-    Attributes:
-        pools: in the order of the policy, with the position of the reference there.
-        problems: why the others cannot be used, for those whose calls are refused.
-    """
-
-    pools: tuple[tuple[int, ResolvedPool], ...]
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Refusal:
     index: int
     reason: Reason
     message: str
@@ -39,28 +28,26 @@ class _Refusal:
     """What helps the policy's author, and is not told to those whose calls are refused."""
 
 
-class PoolReferences:
-    """Answers which pools a policy can use; each question is worked out once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsablePools:
+    """The pools of one policy for the workloads of one namespace.
 
-    def __init__(self, lookup: Lookup, pools: Mapping[ObjectRef, ResolvedPool]) -> None:
-        self._lookup = lookup
-        self._pools = pools
-        self._resolved: dict[tuple[ObjectRef, str], tuple[UsablePools, tuple[_Refusal, ...]]] = {}
+    Attributes:
+        pools: in the order of the policy.
+        refusals: why the others cannot be used.
+    """
 
-    def usable(self, policy: Policy, namespace: str) -> UsablePools:
-        """The pools that a policy gives to workloads of a namespace."""
-        return self._resolve(policy, namespace)[0]
+    pools: tuple[ResolvedPool, ...]
+    refusals: tuple[Refusal, ...]
 
-    def depend_on_namespace(self, policy: Policy) -> bool:
-        """Whether the answer for a cluster-scoped policy differs between namespaces."""
-        found = (self._pools.get(ref) for ref in pool_references(policy))
-        return any(pool is not None and not pool.permits_all for pool in found)
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The refusals, for those whose calls are refused by them."""
+        return tuple(it.message for it in self.refusals if it.reason is not Reason.OVERRIDDEN)
 
-    def report(
-        self, policy: Policy, namespace: str, findings: Findings, *, about: Iterable[str] = ()
-    ) -> None:
+    def report(self, policy: Policy, findings: Findings, *, about: Iterable[str] = ()) -> None:
         """Say which references do not hold; those that a namespace is not permitted are `about` its workloads."""
-        for refusal in self._resolve(policy, namespace)[1]:
+        for refusal in self.refusals:
             path = ("spec", "providerPools", refusal.index)
             message = refusal.message + refusal.hint
             if refusal.reason is Reason.OVERRIDDEN:
@@ -70,20 +57,55 @@ class PoolReferences:
             else:
                 findings.error(policy.ref, path, refusal.reason, message)
 
-    def _resolve(self, policy: Policy, namespace: str) -> tuple[UsablePools, tuple[_Refusal, ...]]:
-        key = (policy.ref, namespace)
-        if key not in self._resolved:
-            self._resolved[key] = self._work_out(policy, namespace)
-        return self._resolved[key]
 
-    def _work_out(self, policy: Policy, namespace: str) -> tuple[UsablePools, tuple[_Refusal, ...]]:
-        usable: list[tuple[int, ResolvedPool]] = []
-        refusals: list[_Refusal] = []
+class Standing(NamedTuple):
+    """A policy among the others.
+
+    Attributes:
+        usable: its pools for its own namespace; of a cluster-scoped policy for one that every pool permits.
+        varies: it is cluster-scoped, and some of its pools permit some namespaces alone.
+    """
+
+    policy: Policy
+    usable: UsablePools
+    varies: bool
+
+
+class PoolReferences:
+    """Answers which pools a policy can use; each question is worked out once."""
+
+    def __init__(self, lookup: Lookup, pools: Mapping[ObjectRef, ResolvedPool]) -> None:
+        self._lookup = lookup
+        self._pools = pools
+        self._varying: dict[tuple[ObjectRef, str], UsablePools] = {}
+        self.standing: Mapping[ObjectRef, Standing] = {
+            ref: Standing(policy, self._work_out(policy, ref.namespace), self._varies(policy))
+            for ref, policy in lookup.policies.items()
+        }
+
+    def usable(self, standing: Standing, namespace: str) -> UsablePools:
+        """The pools that a policy gives to workloads of a namespace."""
+        if not standing.varies:
+            return standing.usable
+        key = (standing.policy.ref, namespace)
+        if key not in self._varying:
+            self._varying[key] = self._work_out(standing.policy, namespace)
+        return self._varying[key]
+
+    def _varies(self, policy: Policy) -> bool:
+        if policy.ref.namespace:
+            return False
+        found = (self._pools.get(ref) for ref in pool_references(policy))
+        return any(pool is not None and not pool.permits_all for pool in found)
+
+    def _work_out(self, policy: Policy, namespace: str) -> UsablePools:
+        usable: list[ResolvedPool] = []
+        refusals: list[Refusal] = []
         first: dict[ObjectRef, int] = {}
         for index, ref in enumerate(pool_references(policy)):
             if ref in first:
                 message = f"names {ref} again, as providerPools[{first[ref]}] does; remove one of them"
-                refusals.append(_Refusal(index=index, reason=Reason.OVERRIDDEN, message=message))
+                refusals.append(Refusal(index=index, reason=Reason.OVERRIDDEN, message=message))
                 continue
             first[ref] = index
             pool = self._pools.get(ref)
@@ -91,20 +113,19 @@ class PoolReferences:
             if refusal is not None:
                 refusals.append(refusal)
             elif pool is not None:
-                usable.append((index, pool))
-        problems = tuple(it.message for it in refusals if it.reason is not Reason.OVERRIDDEN)
-        return UsablePools(pools=tuple(usable), problems=problems), tuple(refusals)
+                usable.append(pool)
+        return UsablePools(pools=tuple(usable), refusals=tuple(refusals))
 
     def _refusal(
         self, index: int, ref: ObjectRef, pool: ResolvedPool | None, policy: Policy, namespace: str
-    ) -> _Refusal | None:
+    ) -> Refusal | None:
         if pool is None:
             # what is in a namespace is told to the platform and to those who live there
             viewer = policy.ref.namespace
             message, hint = self._missing(ref, viewer)
-            return _Refusal(index=index, reason=Reason.REF_NOT_FOUND, message=message, hint=hint)
+            return Refusal(index=index, reason=Reason.REF_NOT_FOUND, message=message, hint=hint)
         if namespace and not pool.permits(namespace, self._lookup.labels_of(namespace)):
-            return _Refusal(
+            return Refusal(
                 index=index,
                 reason=Reason.REF_NOT_PERMITTED,
                 message=f"{ref} does not allow this namespace",
@@ -113,7 +134,7 @@ class PoolReferences:
         if not pool.pool.providers:
             message = f"{ref} has no provider left"
             hint = "; the credentials of all of them are missing"
-            return _Refusal(index=index, reason=Reason.REF_NOT_FOUND, message=message, hint=hint)
+            return Refusal(index=index, reason=Reason.REF_NOT_FOUND, message=message, hint=hint)
         return None
 
     def _missing(self, ref: ObjectRef, viewer: str) -> tuple[str, str]:

@@ -42,19 +42,26 @@ class Live:
             if isinstance(update, Refused):
                 self.refuse(update.problem)
             else:
-                try:
-                    self.apply(update)
-                except ValueError as error:
-                    self.refuse(f"it cannot be built: {error}")
+                self.apply(update)
 
     def apply(self, loaded: Loaded) -> None:
-        """Put a configuration in force, with what the former one has counted."""
-        self.pipeline = build(loaded.config, loaded.identity, self.pipeline, self._clock.monotonic_ns())
+        """Put a configuration in force, with what the former one has counted; or refuse it, and keep the former."""
+        try:
+            pipeline = build(loaded.config, loaded.identity, self.pipeline, self._clock.monotonic_ns())
+        except ValueError as error:
+            self._refuse_built(loaded, str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a configuration does to `build`, the one in force goes on
+            _log.exception("a configuration that was read could not be built")
+            self._refuse_built(loaded, f"{type(error).__name__}: {error}")
+            return
+        self.pipeline = pipeline
         self.problem = ""
         self._metrics.reloads.labels("applied").inc()
         self._metrics.config_refused.set(0)
         self._metrics.config_loaded_at.set(self._clock.wall_ns() / 1e9)
         _log.info("configuration %s is in force", self.pipeline.digest[:12])
+        loaded.outcome("")
 
     def refuse(self, problem: str) -> None:
         """Keep what is in force; say why once."""
@@ -63,6 +70,11 @@ class Live:
         self._metrics.config_refused.set(1)
         kept = f"{self.pipeline.digest[:12]} stays in force" if self.pipeline else "there is none in force"
         _log.error("the new configuration is refused, %s:\n%s", kept, problem)
+
+    def _refuse_built(self, loaded: Loaded, why: str) -> None:
+        problem = f"it cannot be built: {why}"
+        self.refuse(problem)
+        loaded.outcome(problem)
 
     def _breaker_states(self) -> dict[tuple[str, ...], float]:
         now_ns = self._clock.monotonic_ns()

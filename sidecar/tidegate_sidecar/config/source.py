@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +13,22 @@ from tidegate_policy.errors import ContractError
 from tidegate_policy.model import CompiledConfig, WorkloadIdentity
 
 
+def _ignore(_: str) -> None:
+    """Most sources do not care what becomes of a configuration."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A configuration to put in force, and who this process speaks for."""
+    """A configuration to put in force, and who this process speaks for.
+
+    Attributes:
+        outcome: called once, before the next item is asked for: with nothing when the configuration is in force, with
+            the reason when it cannot be.
+    """
 
     config: CompiledConfig
     identity: WorkloadIdentity
+    outcome: Callable[[str], None] = field(default=_ignore, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
 from tidegate_policy.model import KeyType, Mode, RateLimit, WorkloadIdentity
+from tidegate_policy.patterns import STAR, matches_any
 from tidegate_policy.units import format_duration
 from tidegate_sidecar.policies.base import Call, Rejected, Settlement
 from tidegate_sidecar.policies.cells import MAX_KEYS, Cells, Key
@@ -73,9 +73,7 @@ class RateLimiter:
             (_ATTRIBUTES[part.type], part.header) for part in limit.key if part.type in _ATTRIBUTES
         )
         # None: every model counts, the usual case, and nothing needs to be looked up.
-        self._patterns = (
-            None if "*" in limit.models else tuple(pattern.split("*") for pattern in limit.models)
-        )
+        self._patterns = None if STAR in limit.models else limit.models
         self._counted: dict[str, bool] = {}
         self._text = f"{limit.requests} per {format_duration(limit.per_ms)}, burst {limit.burst}"
         self._cells = Cells(
@@ -156,7 +154,7 @@ class RateLimiter:
         if counted is None:
             if len(self._counted) >= MAX_MODELS_REMEMBERED:
                 self._counted.clear()
-            counted = self._counted[model] = _is_any(self._patterns or (), model)
+            counted = self._counted[model] = matches_any(self._patterns or (), model)
         return counted
 
 
@@ -178,23 +176,3 @@ def _value(call: Call, attribute: str, header: str) -> str:
     # Headers that are not UTF-8 come with surrogates.
     digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=MAX_VALUE_LENGTH // 2)
     return f"#{digest.hexdigest()}"
-
-
-def _is_any(patterns: Iterable[list[str]], model: str) -> bool:
-    return any(_is_match(pieces, model) for pieces in patterns)
-
-
-def _is_match(pieces: list[str], name: str) -> bool:
-    """Whether `name` is `pieces` with any run of characters between each two; linear, whatever the pattern."""
-    if len(pieces) == 1:
-        return name == pieces[0]
-    first, *middle, last = pieces
-    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
-        return False
-    at, end = len(first), len(name) - len(last)
-    for piece in middle:
-        at = name.find(piece, at, end)
-        if at < 0:
-            return False
-        at += len(piece)
-    return True

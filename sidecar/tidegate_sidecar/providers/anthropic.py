@@ -8,7 +8,16 @@ from __future__ import annotations
 import orjson
 
 from tidegate_policy.model import Dialect
-from tidegate_sidecar.providers.base import ErrorBody, Headers, Operation, SseEvent, StreamTap, Usage, count
+from tidegate_sidecar.providers.base import (
+    ErrorBody,
+    Headers,
+    Operation,
+    SseEvent,
+    StreamTap,
+    Usage,
+    count,
+    word_of,
+)
 
 _PATHS = {Operation.CHAT: "/messages"}
 
@@ -70,19 +79,20 @@ _TYPES = {
 
 
 class _Tap:
-    __slots__ = ("_dialect", "complete", "error", "usage")
+    __slots__ = ("_dialect", "complete", "error", "may_end", "usage")
 
     def __init__(self, dialect: Anthropic) -> None:
         self._dialect = dialect
         self.usage = Usage()
         self.complete = False
+        self.may_end = False
         self.error = ""
 
     def feed(self, event: SseEvent) -> None:
         if event.name == "content_block_delta":
             return
         if event.name == "message_stop":
-            self.complete = True
+            self.complete = self.may_end = True
             return
         if event.name not in ("message_start", "message_delta", "error"):
             return
@@ -93,8 +103,7 @@ class _Tap:
         if not isinstance(document, dict):
             return
         if event.name == "error":
-            error = document.get("error")
-            self.error = str(error.get("type") or "error") if isinstance(error, dict) else "error"
+            self.error = word_of(document.get("error"), "type")
             return
         usage = self._dialect.usage(document.get("message") if event.name == "message_start" else document)
         self.usage = Usage(

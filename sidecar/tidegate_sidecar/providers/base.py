@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Protocol
+from http import HTTPStatus
+from typing import Final, Protocol
 
 from tidegate_policy.model import Dialect, RetryOn
 
 Headers = tuple[tuple[str, str], ...]
+
+
+OVERLOADED: Final = 529
+"""Anthropic's own status for overloaded_error."""
+
+MAX_WORD: Final = 80
+"""Characters of a provider's own word for an error that are kept."""
 
 
 class Operation(StrEnum):
@@ -51,7 +59,9 @@ class StreamTap(Protocol):
 
     usage: Usage
     complete: bool
-    """The dialect's terminal event was seen: what follows is a clean end, what is missing is a cut."""
+    """The dialect's terminal event was seen: nothing of the answer can follow."""
+    may_end: bool
+    """All text was seen: a connection that ends properly here is an end, in any other place it is a cut."""
     error: str
     """The provider's own word for an error event; empty while there was none."""
 
@@ -101,15 +111,24 @@ def classify(status: int) -> RetryOn | None:
     408 and 425 ask for the same call again by definition (RFC 9110 section 15.5.9, RFC 8470 section 5.2). 503 and
     529 (Anthropic's overloaded_error) say that the provider has more than it can do.
     """
-    if status == 429:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RetryOn.RATE_LIMITED
-    if status in (503, 529):
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED):
         return RetryOn.OVERLOADED
-    if status in (408, 504):
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT):
         return RetryOn.TIMEOUT
-    if status >= 500 or status == 425:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_EARLY:
         return RetryOn.SERVER_ERROR
     return None
+
+
+def word_of(error: object, *names: str) -> str:
+    """The provider's own word for an error, from the first of these members of `error` that says one."""
+    members = error if isinstance(error, dict) else {}
+    for name in names:
+        if word := members.get(name):
+            return str(word)[:MAX_WORD]
+    return "error"
 
 
 def retry_after_ms(headers: Headers, wall_ms: int) -> int | None:
@@ -132,6 +151,6 @@ def retry_after_ms(headers: Headers, wall_ms: int) -> int | None:
             )
     try:
         date = parsedate_to_datetime(found.get("retry-after", ""))
-    except ValueError:
+        return max(0, int(date.timestamp() * 1_000) - wall_ms)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0, int(date.timestamp() * 1_000) - wall_ms)

@@ -8,7 +8,16 @@ from __future__ import annotations
 import orjson
 
 from tidegate_policy.model import Dialect
-from tidegate_sidecar.providers.base import ErrorBody, Headers, Operation, SseEvent, StreamTap, Usage, count
+from tidegate_sidecar.providers.base import (
+    ErrorBody,
+    Headers,
+    Operation,
+    SseEvent,
+    StreamTap,
+    Usage,
+    count,
+    word_of,
+)
 
 _PATHS = {Operation.CHAT: "/chat/completions"}
 _DONE = b"[DONE]"
@@ -69,28 +78,33 @@ _TYPES = {
 
 
 class _Tap:
-    __slots__ = ("_dialect", "complete", "error", "usage")
+    __slots__ = ("_dialect", "complete", "error", "may_end", "usage")
 
     def __init__(self, dialect: OpenAI) -> None:
         self._dialect = dialect
         self.usage = Usage()
         self.complete = False
+        self.may_end = False
         self.error = ""
 
     def feed(self, event: SseEvent) -> None:
-        if event.data == _DONE:
-            self.complete = True
+        data = event.data
+        if data == _DONE:
+            self.complete = self.may_end = True
             return
+        # Not every local server ends with [DONE], but all give the last chunk of text a reason, and others null.
+        if b'"finish_reason":"' in data or b'"finish_reason": "' in data:
+            self.may_end = True
         # Most chunks carry neither: parsing them would be the largest cost of a stream.
-        if b'"usage"' not in event.data and b'"error"' not in event.data:
+        if b'"usage"' not in data and b'"error"' not in data:
             return
         try:
-            document = orjson.loads(event.data)
+            document = orjson.loads(data)
         except orjson.JSONDecodeError:
             return
         usage = self._dialect.usage(document)
         if usage != Usage():
             self.usage = usage
         error = document.get("error") if isinstance(document, dict) else None
-        if isinstance(error, dict):
-            self.error = str(error.get("code") or error.get("type") or "error")
+        if error:
+            self.error = word_of(error, "code", "type")

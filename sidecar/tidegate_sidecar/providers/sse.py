@@ -66,7 +66,7 @@ def _after(held: bytearray, mark: bytes, start: int) -> int:
 
 
 def events(whole: bytes) -> list[SseEvent]:
-    """The events in bytes that `EventSplitter.feed` returned; comments and other fields are left out."""
+    """The events in bytes that `EventSplitter.feed` returned; comments and events without data are left out."""
     found = []
     for block in _blocks(whole):
         name = ""
@@ -78,8 +78,8 @@ def events(whole: bytes) -> list[SseEvent]:
                 data.append(value)
             elif field == b"event":
                 name = value.decode("utf-8", "replace")
-        if data:
-            found.append(SseEvent(name, b"\n".join(data)))
+        if joined := b"\n".join(data):
+            found.append(SseEvent(name, joined))
     return found
 
 

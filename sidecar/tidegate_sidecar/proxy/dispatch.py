@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.pipeline import PoolState, ProviderState
 from tidegate_sidecar.credentials.keyring import Key, Keyring, NoKeyError
 from tidegate_sidecar.policies import retry, select
-from tidegate_sidecar.policies.base import Call, PolicySet, Rejected, Settlement
+from tidegate_sidecar.policies.base import Call, PolicySet, Settlement
 from tidegate_sidecar.policies.breaker import Result, State, Ticket
+from tidegate_sidecar.providers.base import Usage
+from tidegate_sidecar.proxy.admission import note_shadows
 from tidegate_sidecar.proxy.attempt import Attempts
 from tidegate_sidecar.proxy.downstream import AppResponse
-from tidegate_sidecar.proxy.relay import FailedTry, Relayed
-from tidegate_sidecar.routing.refusal import Case, Refusal, rate_limited
+from tidegate_sidecar.proxy.failure import FailedTry, Out, no_answer, none_left
+from tidegate_sidecar.proxy.relay import Relayed
+from tidegate_sidecar.routing.refusal import Refusal
 from tidegate_sidecar.routing.router import Route
 from tidegate_sidecar.telemetry.records import AttemptRecord, CallRecord, Ending, UsageState
 
@@ -39,15 +43,6 @@ class _Turn:
         if self.ticket is not None:
             self.state.breaker.settle(self.ticket, result, slow=slow, now_ns=now_ns)
             self.ticket = None
-
-
-@dataclass(slots=True)
-class _Out:
-    """Why a provider was not asked."""
-
-    reason: str
-    retry_after_ms: int | None = None
-    limit: Rejected | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +65,7 @@ class Dispatch:
     """Asked in this round; a new round begins when all were."""
     _asked: set[int] = field(default_factory=set)
     """Asked at all: to ask one of these again takes from the retry budget."""
-    _out: dict[int, _Out] = field(default_factory=dict)
+    _out: dict[int, Out] = field(default_factory=dict)
 
     async def run(self) -> Refusal | None:
         """Try until there is an answer or no reason to go on; a refusal when there is no answer to pass on."""
@@ -81,7 +76,7 @@ class Dispatch:
             if turn is None:
                 return self._none_left() if failed is None else await self._give_up(failed)
             try:
-                self._delivered(await self._try(turn))
+                await self._try(turn)
             except FailedTry as error:
                 failed = error
             else:
@@ -114,31 +109,34 @@ class Dispatch:
                 return turn
             self._out[chosen.id] = turn
 
-    def _take(self, state: ProviderState, upstream_name: str) -> _Turn | _Out:
+    def _take(self, state: ProviderState, upstream_name: str) -> _Turn | Out:
         """Ask all that has a say in whether this provider is tried, the one with side effects last."""
         now_ns = self.clock.monotonic_ns()
         try:
             key = self.keyring.find(state.provider)
         except NoKeyError as error:
-            return _Out(str(error))
+            return Out(str(error))
         self.call.provider = state.provider.name
         admitted = self.rules.admit(self.call, now_ns)
+        note_shadows(self.record, admitted.would_reject)
         if admitted.rejected is not None:
             limit = admitted.rejected
-            return _Out(f"its limit {limit.rule} is reached ({limit.limit})", limit.retry_after_ms, limit)
+            return Out(f"its limit {limit.rule} is reached ({limit.limit})", limit.retry_after_ms, limit)
         ticket = state.breaker.admit(now_ns)
         if ticket is None:
             self.rules.settle(self.call, Settlement.NOT_ADMITTED, now_ns)
             wait_ms = state.breaker.retry_after_ms(now_ns)
-            return _Out(f"its circuit breaker is open ({state.breaker.reason})", wait_ms)
+            return Out(f"its circuit breaker is open ({state.breaker.reason})", wait_ms)
         return _Turn(state, upstream_name, key, ticket)
 
-    async def _try(self, turn: _Turn) -> Relayed:
+    async def _try(self, turn: _Turn) -> None:
         """One try, recorded and settled whatever becomes of it."""
         started_ns = self.clock.monotonic_ns()
-        attempt = AttemptRecord(provider=turn.state.provider.name, result="Cancelled")
+        name = turn.state.provider.name
+        attempt = AttemptRecord(provider=name, result="Cancelled")
         self.record.attempts.append(attempt)
-        self.record.provider = turn.state.provider.name
+        self.record.provider = name
+        relayed = Relayed()
         result, is_slow = Result.NEUTRAL, None
 
         def first_event(now_ns: int) -> None:
@@ -148,35 +146,32 @@ class Dispatch:
             self._probe_answered(turn, slow=is_slow, now_ns=now_ns)
 
         try:
-            relayed = await self.attempts.make(
-                turn.state, turn.upstream_name, turn.key, self._extra_headers(turn.state), first_event
+            await self.attempts.make(
+                turn.state,
+                turn.upstream_name,
+                turn.key,
+                extra=self._extra_headers(turn.state),
+                relayed=relayed,
+                on_first_event=first_event,
+            )
+            attempt.result, result = "ok", Result.SUCCESS
+            self.record.ending = (
+                Ending.SERVED if relayed.status < HTTPStatus.BAD_REQUEST else Ending.PROVIDER_ERROR
             )
         except FailedTry as failed:
             _note(attempt, failed)
-            result = Result.FAILURE if failed.counts else Result.NEUTRAL
+            result = _verdict(failed)
             raise
-        else:
-            attempt.result, attempt.status = "ok", relayed.status
-            result = Result.SUCCESS
+        finally:
             if relayed.fault is not None:
                 _note(attempt, relayed.fault)
-                result = Result.FAILURE if relayed.fault.counts else Result.NEUTRAL
-            return relayed
-        finally:
+                result = _verdict(relayed.fault)
             now_ns = self.clock.monotonic_ns()
+            attempt.status = relayed.status or attempt.status
             attempt.duration_ms = (now_ns - started_ns) // 1_000_000
             turn.settle(result, slow=is_slow, now_ns=now_ns)
             self.rules.settle(self.call, Settlement.SENT, now_ns)
-
-    def _probe_answered(self, turn: _Turn, *, slow: bool, now_ns: int) -> None:
-        """A stream that begins is answer enough for a probe: its end may be minutes away, and others wait.
-
-        What becomes of the rest counts as a call of the closed breaker.
-        """
-        breaker = turn.state.breaker
-        if breaker.state(now_ns) is State.HALF_OPEN:
-            turn.settle(Result.SUCCESS, slow=slow, now_ns=now_ns)
-            turn.ticket = breaker.admit(now_ns)
+            self._note_seen(relayed, is_cancelled=attempt.result == "Cancelled")
 
     def _decide(self, failed: FailedTry) -> retry.Decision:
         another = any(at not in self._asked and at not in self._out for at, _ in self.route.candidates)
@@ -202,18 +197,25 @@ class Dispatch:
             ("x-tidegate-attempts", str(len(self.record.attempts))),
         )
 
-    def _delivered(self, relayed: Relayed) -> None:
-        """The application has an answer, or the beginning of one."""
-        record = self.record
+    def _probe_answered(self, turn: _Turn, *, slow: bool, now_ns: int) -> None:
+        """A stream that begins is answer enough for a probe: its end may be minutes away, and others wait.
+
+        What becomes of the rest counts as a call of the closed breaker.
+        """
+        breaker = turn.state.breaker
+        if breaker.state(now_ns) is State.HALF_OPEN:
+            turn.settle(Result.SUCCESS, slow=slow, now_ns=now_ns)
+            turn.ticket = breaker.admit(now_ns)
+
+    def _note_seen(self, relayed: Relayed, *, is_cancelled: bool) -> None:
+        """What the application has of an answer, also where it hung up before the end."""
+        record, usage = self.record, relayed.usage
         record.status = relayed.status
-        record.input_tokens = relayed.usage.input_tokens
-        record.output_tokens = relayed.usage.output_tokens
-        reported = record.input_tokens is not None or record.output_tokens is not None
-        if relayed.status < 400:
-            record.usage = UsageState.REPORTED if reported else UsageState.UNREPORTED
-            record.ending = Ending.SERVED
-        else:
-            record.ending = Ending.PROVIDER_ERROR
+        record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
+        if usage != Usage():
+            record.usage = UsageState.REPORTED
+        elif is_cancelled or 0 < relayed.status < HTTPStatus.BAD_REQUEST:
+            record.usage = UsageState.UNREPORTED
         if relayed.first_event_ns is not None:
             record.first_token_ms = (relayed.first_event_ns - self.started_ns) // 1_000_000
         if relayed.fault is not None:
@@ -228,33 +230,16 @@ class Dispatch:
             self.record.ending = Ending.PROVIDER_ERROR
             await self.app.whole(answer.status, answer.headers, answer.body)
             return None
-        tries = "; ".join(f"{it.provider}: {it.reason}" for it in self.record.attempts if it.reason)
-        return Refusal(
-            case=failed.case,
-            message=f"No provider of {self.pool.pool.source} answered for {self.route.model!r} "
-            f"({len(self.record.attempts)} tries; {tries}).",
-            source=self.pool.pool.source,
-            retry_after_ms=failed.retry_after_ms if failed.retry_after_ms is not None else 1_000,
-            details={"attempts": len(self.record.attempts)},
-        )
+        return no_answer(self.pool.pool.source, self.route.model, self.record.attempts, failed)
 
     def _none_left(self) -> Refusal:
-        """Nobody could be asked: say which provider is out, why, and when it may be back."""
-        names = {at: self.pool.providers[at].provider.name for at in self._out}
-        limits = [out.limit for out in self._out.values() if out.limit is not None]
-        if limits and len(limits) == len(self._out):
-            return rate_limited(min(limits, key=lambda limit: limit.retry_after_ms or 0))
-        waits = [out.retry_after_ms for out in self._out.values() if out.retry_after_ms is not None]
-        reasons = "; ".join(f"{names[at]}: {out.reason}" for at, out in sorted(self._out.items()))
-        return Refusal(
-            case=Case.UNAVAILABLE,
-            message=f"No provider of {self.pool.pool.source} can serve {self.route.model!r} now ({reasons}).",
-            source=self.pool.pool.source,
-            retry_after_ms=min(waits) if waits else 1_000,
-            details={"providers": {names[at]: out.reason for at, out in sorted(self._out.items())}},
-        )
+        out = {self.pool.providers[at].provider.name: out for at, out in sorted(self._out.items())}
+        return none_left(self.pool.pool.source, self.route.model, out)
 
 
 def _note(attempt: AttemptRecord, failed: FailedTry) -> None:
-    attempt.result, attempt.reason = failed.label, failed.reason
-    attempt.status = failed.answer.status if failed.answer is not None else 0
+    attempt.result, attempt.reason, attempt.status = failed.label, failed.reason, failed.status
+
+
+def _verdict(failed: FailedTry) -> Result:
+    return Result.FAILURE if failed.counts else Result.NEUTRAL

@@ -10,40 +10,31 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from tidegate_policy.model import Dialect, Mode
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.policies.base import Call, Settlement
-from tidegate_sidecar.providers.base import DialectAdapter, Operation
+from tidegate_sidecar.policies.base import Settlement
+from tidegate_sidecar.providers.base import DialectAdapter
 from tidegate_sidecar.providers.registry import ADAPTERS
 from tidegate_sidecar.proxy import identify
+from tidegate_sidecar.proxy.admission import Admitted, admit
 from tidegate_sidecar.proxy.attempt import Attempts, Sending
 from tidegate_sidecar.proxy.body import BodyError, read_all
 from tidegate_sidecar.proxy.dispatch import Dispatch
 from tidegate_sidecar.proxy.downstream import AiohttpResponse, AppGoneError, AppResponse
 from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.proxy.identify import Asked, Endpoint
 from tidegate_sidecar.proxy.respond import respond
 from tidegate_sidecar.proxy.upstream import ProviderLeg
-from tidegate_sidecar.routing.refusal import (
-    FAULTS,
-    Refusal,
-    config_pending,
-    internal_error,
-    rate_limited,
-    suspended,
-    too_many_calls,
-)
-from tidegate_sidecar.routing.router import Route, is_allowed, not_allowed
+from tidegate_sidecar.routing.refusal import FAULTS, Refusal, config_pending, internal_error, too_many_calls
 from tidegate_sidecar.settings import Settings
-from tidegate_sidecar.telemetry.metrics import OTHER, Metrics
-from tidegate_sidecar.telemetry.records import CallRecord, Decision, Ending, RecordSink
+from tidegate_sidecar.telemetry.metrics import Metrics
+from tidegate_sidecar.telemetry.records import CallRecord, Ending, RecordSink
 
 _log = logging.getLogger(__name__)
 
@@ -74,9 +65,8 @@ class _Life:
     app: AppResponse
     record: CallRecord
     started_ns: int
-    call: Call | None = None
+    admitted: Admitted | None = None
     """Set once the rules have admitted it: there is something to settle."""
-    settlement: Settlement = field(default=Settlement.NOT_SENT)
 
 
 class Exchange:
@@ -91,7 +81,9 @@ class Exchange:
         services = self._services
         pipeline = services.live.pipeline  # one configuration for this request's whole life
         headers = {name.lower(): value for name, value in request.headers.items()}
-        response = AiohttpResponse(request)
+        response = AiohttpResponse(
+            request, stall_ms=services.settings.app_stall_ms, is_last=services.in_flight.draining
+        )
         life = _Life(
             request=request,
             headers=headers,
@@ -108,14 +100,14 @@ class Exchange:
                 refusal = await self._serve(life, pipeline)
                 if refusal is not None:
                     await self._refuse(life, refusal)
-            except (AppGoneError, asyncio.CancelledError) as gone:
-                life.record.ending = Ending.CLIENT_GONE
-                if isinstance(gone, asyncio.CancelledError):
-                    raise
-            except Exception:
+            except AppGoneError as gone:
+                life.record.ending, life.record.reason = Ending.CLIENT_GONE, str(gone)
+            except asyncio.CancelledError:
+                self._note_cancelled(life.record)
+                raise
+            except Exception:  # noqa: BLE001 - nothing may end a call without an answer and a record
                 # A fault of ours must not look like one of the provider; the record says so, the log says where.
                 _log.exception("the exchange %s failed", life.record.request_id)
-                life.record.ending = Ending.INTERNAL
                 await self._fail(life)
             finally:
                 self._finish(life, pipeline)
@@ -123,93 +115,66 @@ class Exchange:
 
     async def _serve(self, life: _Life, pipeline: Pipeline | None) -> Refusal | None:
         """The steps; a refusal when one of them says no, None when the application has its answer."""
-        services = self._services
         if pipeline is None:
-            return config_pending(services.live.problem)
-        life.record.config = pipeline.digest[:12]
-        life.record.namespace, life.record.workload = (
-            pipeline.identity.namespace,
-            pipeline.identity.workload_name,
-        )
-        if services.in_flight.count > services.settings.max_calls_in_flight:
-            return too_many_calls(services.settings.max_calls_in_flight)
-        endpoint = identify.endpoint_of(life.request.method, life.request.path)
+            return config_pending(self._services.live.problem)
+        endpoint = self._enter(life, pipeline)
         if isinstance(endpoint, Refusal):
             return endpoint
-        life.adapter = ADAPTERS[endpoint.dialect]
-        life.record.dialect, life.record.operation = endpoint.dialect, endpoint.operation
-        if pipeline.denial is not None:
-            return pipeline.denial
         try:
-            body = await read_all(life.request, services.settings)
+            body = await read_all(life.request, self._services.settings)
         except BodyError as error:
             return error.refusal
         asked = identify.read_body(body)
         if isinstance(asked, Refusal):
             return asked
         life.record.requested_model, life.record.stream = asked.model, asked.stream
-        route = self._decide(life, pipeline, endpoint.dialect, asked)
-        if isinstance(route, Refusal):
-            return route
-        return await self._dispatch(life, pipeline, route, endpoint.operation, asked, body)
+        admitted = admit(
+            pipeline,
+            life.record,
+            dialect=endpoint.dialect,
+            model=asked.model,
+            headers=life.headers,
+            now_ns=self._services.clock.monotonic_ns(),
+        )
+        if isinstance(admitted, Refusal):
+            return admitted
+        life.admitted = admitted
+        dispatch = self._dispatch(life, pipeline, admitted, endpoint=endpoint, asked=asked, body=body)
+        return await dispatch.run()
 
-    def _decide(
-        self, life: _Life, pipeline: Pipeline, dialect: Dialect, asked: identify.Asked
-    ) -> Route | Refusal:
-        """Everything that may refuse a call before a provider is chosen; what reserves comes last."""
-        record = life.record
-        consumer, missing = identify.consumer_of(pipeline.config.consumer, life.headers)
-        record.consumer = consumer
-        if missing is not None and self._is_final(life, missing, pipeline.config.consumer):
-            return missing
-        route = pipeline.router.resolve(dialect, asked.model)
-        if isinstance(route, Refusal):
-            return route
-        pool = pipeline.pools[route.pool]
-        record.model, record.pool = route.model, pool.label
-        record.model_label = route.model if route.is_listed else OTHER
-        for allowed in pipeline.config.allow_models:
-            if not is_allowed(route.model, allowed):
-                refusal = not_allowed(route.model, allowed, pipeline.router.names(dialect))
-                if self._is_final(life, refusal, allowed):
-                    return refusal
-        if pool.pool.suspended:
-            return suspended(pool.pool.source)
-        life.call = Call(model=route.model, consumer=consumer, headers=life.headers)
-        admitted = pipeline.call_rules.admit(life.call, self._services.clock.monotonic_ns())
-        for limit in admitted.would_reject:
-            _note_shadow(record, rate_limited(limit))
-        if admitted.rejected is not None:
-            life.call = None
-            return rate_limited(admitted.rejected)
-        return route
+    def _enter(self, life: _Life, pipeline: Pipeline) -> Endpoint | Refusal:
+        """What can be said before the body is read."""
+        services, record = self._services, life.record
+        record.config = pipeline.digest[:12]
+        record.namespace, record.workload = pipeline.identity.namespace, pipeline.identity.workload_name
+        if services.in_flight.count > services.settings.max_calls_in_flight:
+            return too_many_calls(services.settings.max_calls_in_flight)
+        endpoint = identify.endpoint_of(life.request.method, life.request.path)
+        if isinstance(endpoint, Refusal):
+            return endpoint
+        life.adapter = ADAPTERS[endpoint.dialect]
+        record.dialect, record.operation = endpoint.dialect, endpoint.operation
+        return endpoint if pipeline.denial is None else pipeline.denial
 
-    def _is_final(self, life: _Life, refusal: Refusal, rule: HasMode | None) -> bool:
-        """Whether a refusal counts; one of a rule in Shadow is only written down."""
-        if rule is None or rule.mode is Mode.ENFORCE:
-            return True
-        _note_shadow(life.record, refusal)
-        return False
-
-    async def _dispatch(
+    def _dispatch(
         self,
         life: _Life,
         pipeline: Pipeline,
-        route: Route,
-        operation: Operation,
-        asked: identify.Asked,
+        admitted: Admitted,
+        *,
+        endpoint: Endpoint,
+        asked: Asked,
         body: bytes,
-    ) -> Refusal | None:
-        """Send an admitted call on its way."""
+    ) -> Dispatch:
+        """An admitted call, ready to be sent on its way."""
         services = self._services
-        assert life.call is not None, "a call is admitted before it is sent"  # noqa: S101
-        pool = pipeline.pools[route.pool]
+        pool = pipeline.pools[admitted.route.pool]
         deadline_ns = life.started_ns + pool.pool.timeouts.request_ms * 1_000_000
         consumer = pipeline.config.consumer
         sending = Sending(
             asked=asked,
             body=body,
-            operation=operation,
+            operation=endpoint.operation,
             query=life.request.rel_url.raw_query_string,
             headers=tuple(life.request.headers.items()),
             consumer_header=consumer.header if consumer is not None else "",
@@ -217,8 +182,7 @@ class Exchange:
             timeouts=pool.pool.timeouts,
             deadline_ns=deadline_ns,
         )
-        life.settlement = Settlement.SENT
-        return await Dispatch(
+        return Dispatch(
             attempts=Attempts(
                 leg=services.leg,
                 app=life.app,
@@ -227,17 +191,17 @@ class Exchange:
                 sending=sending,
             ),
             pool=pool,
-            route=route,
+            route=admitted.route,
             rules=pipeline.attempt_rules,
             keyring=services.keyring,
-            call=life.call,
+            call=admitted.call,
             record=life.record,
             app=life.app,
             clock=services.clock,
             random=services.random,
             started_ns=life.started_ns,
             deadline_ns=deadline_ns,
-        ).run()
+        )
 
     async def _refuse(self, life: _Life, refusal: Refusal) -> None:
         """Say no, in the caller's dialect."""
@@ -247,36 +211,36 @@ class Exchange:
         record.object = str(refusal.source) if refusal.source is not None else ""
         record.rule, record.reason = refusal.rule, refusal.message
         answer = respond(refusal, life.adapter, record.request_id)
-        headers = (*answer.headers, ("x-tidegate-request-id", record.request_id))
-        await life.app.whole(answer.status, headers, answer.body)
+        headers = [*answer.headers, ("x-tidegate-request-id", record.request_id)]
+        if record.attempts:
+            headers.append(("x-tidegate-attempts", str(len(record.attempts))))
+        await life.app.whole(answer.status, tuple(headers), answer.body)
 
     async def _fail(self, life: _Life) -> None:
         """A fault of ours: the application gets an answer if it has seen nothing of one yet."""
-        if life.app.started:
-            return
-        await self._refuse(life, internal_error(life.record.request_id))
+        if not life.app.started:
+            try:
+                await self._refuse(life, internal_error(life.record.request_id))
+            except AppGoneError:
+                life.record.status = 0
         life.record.ending = Ending.INTERNAL
+
+    def _note_cancelled(self, record: CallRecord) -> None:
+        if self._services.in_flight.cutting:
+            record.ending = Ending.FAILED
+            record.reason = "the sidecar stopped before the call was over"
+        else:
+            record.ending = Ending.CLIENT_GONE
+            record.reason = "the application closed its connection"
 
     def _finish(self, life: _Life, pipeline: Pipeline | None) -> None:
         """Give back what was taken, and write down what happened. Never awaits, never raises."""
-        services = self._services
+        services, record = self._services, life.record
         now_ns = services.clock.monotonic_ns()
-        if life.call is not None and pipeline is not None:
-            pipeline.call_rules.settle(life.call, life.settlement, now_ns)
-        life.record.duration_ms = (now_ns - life.started_ns) // 1_000_000
+        if life.admitted is not None and pipeline is not None:
+            sent = Settlement.SENT if record.attempts else Settlement.NOT_SENT
+            pipeline.call_rules.settle(life.admitted.call, sent, now_ns)
+        record.duration_ms = (now_ns - life.started_ns) // 1_000_000
         services.metrics.in_flight.dec()
-        services.metrics.record(life.record)
-        services.records(life.record)
-
-
-class HasMode(Protocol):
-    """A rule that may be only a shadow."""
-
-    @property
-    def mode(self) -> Mode:
-        """Enforce or Shadow."""
-        ...
-
-
-def _note_shadow(record: CallRecord, refusal: Refusal) -> None:
-    record.would_refuse.append(Decision(str(refusal.source or ""), refusal.rule, refusal.case.code))
+        services.metrics.record(record)
+        services.records(record)

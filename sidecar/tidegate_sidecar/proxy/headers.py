@@ -49,16 +49,13 @@ def request_headers(
     names the consumer, which is between the application and us; then the provider's constants; then its key.
     `accept-encoding` is always identity, so that usage can be read in what comes back.
     """
-    constants = {header.name.lower() for header in provider.headers}
+    received = tuple(received)
+    dropped = {header.name.lower() for header in provider.headers} | _named_by_connection(received)
+    dropped.add(consumer_header)
     sent = [("accept-encoding", "identity")]
     for name, value in received:
         lower = name.lower()
-        if (
-            lower in _NOT_SENT
-            or lower in constants
-            or lower == consumer_header
-            or lower.startswith("x-tidegate-")
-        ):
+        if lower in _NOT_SENT or lower in dropped or lower.startswith("x-tidegate-"):
             continue
         if lower in _CREDENTIALS and not provider.caller_credential:
             continue
@@ -70,16 +67,22 @@ def request_headers(
 
 def response_headers(received: Headers) -> list[tuple[str, str]]:
     """The provider's headers that the application sees."""
+    dropped = _NOT_RETURNED | _named_by_connection(received)
     return [
         (name, value)
         for name, value in received
-        if (lower := name.lower()) not in _NOT_RETURNED and not lower.startswith("x-tidegate-")
+        if (lower := name.lower()) not in dropped and not lower.startswith("x-tidegate-")
     ]
 
 
-def is_event_stream(headers: Headers) -> bool:
-    """Whether a response is a stream of server-sent events."""
-    return content_type(headers) == "text/event-stream"
+def _named_by_connection(received: Headers) -> set[str]:
+    """Headers that the sender declares to be for this connection alone (RFC 9110 section 7.6.1)."""
+    return {
+        token.strip().lower()
+        for name, value in received
+        if name.lower() == "connection"
+        for token in value.split(",")
+    }
 
 
 def content_type(headers: Headers) -> str:

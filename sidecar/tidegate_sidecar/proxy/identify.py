@@ -30,7 +30,17 @@ _PATHS: Final = {
     "/anthropic/messages": (Dialect.ANTHROPIC, Operation.CHAT),
     "/v1/messages": (Dialect.ANTHROPIC, Operation.CHAT),
 }
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+_PREFIXES: Final = (
+    ("/openai/", Dialect.OPENAI),
+    ("/anthropic/", Dialect.ANTHROPIC),
+    ("/v1/chat/", Dialect.OPENAI),
+    ("/v1/messages", Dialect.ANTHROPIC),
+)
+_DECIDING: Final = frozenset({"model", "stream"})
+"""Members of a body that are decided on."""
+
+# Half of a surrogate pair is what a header that is not UTF-8 is read as.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +71,10 @@ class Asked:
 
 def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
     """The dialect in which an error on `path` is understood; headers have lower-case names."""
-    if path.startswith("/anthropic/") or path == "/v1/messages" or "anthropic-version" in headers:
-        return Dialect.ANTHROPIC
-    return Dialect.OPENAI
+    for prefix, dialect in _PREFIXES:
+        if path.startswith(prefix):
+            return dialect
+    return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
 
 
 def endpoint_of(method: str, path: str) -> Endpoint | Refusal:
@@ -87,17 +98,29 @@ def read_body(body: bytes) -> Asked | Refusal:
         return _invalid(f"The body is not JSON: {error}.")
     if not isinstance(document, dict):
         return _invalid("The body must be a JSON object.")
-    model = document.get("model")
-    if not isinstance(model, str) or not model:
-        return _invalid("The body has no `model`; it must be the name of a model, a string.", "model")
-    if len(model) > MAX_MODEL_LENGTH or _UNPRINTABLE.search(model):
-        return _invalid(f"`model` must be at most {MAX_MODEL_LENGTH} printable characters.", "model")
-    stream = document.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        return _invalid("`stream` must be true or false.", "stream")
+    problem, param = _problem(document)
+    if problem:
+        return _invalid(problem, param)
+    model, stream = document["model"], document.get("stream")
     # A name such as "model" can be written with escapes, all of which start like this for ASCII letters.
     ambiguous = body.count(b'"model"') != 1 or body.count(b'"stream"') > 1 or b"\\u00" in body
     return Asked(model=model, stream=bool(stream), document=document, ambiguous=ambiguous)
+
+
+def _problem(document: dict[str, object]) -> tuple[str, str]:
+    """What is wrong with a body, and with which member of it; empty when nothing is."""
+    for name in document:
+        if name not in _DECIDING and name.casefold() in _DECIDING:
+            # Some servers (all that use Go's encoding/json) would take this one for the one that was decided on.
+            return f"The body has {name!r}; write {name.casefold()!r}.", name.casefold()
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        return "The body has no `model`; it must be the name of a model, a string.", "model"
+    if len(model) > MAX_MODEL_LENGTH or _UNPRINTABLE.search(model):
+        return f"`model` must be at most {MAX_MODEL_LENGTH} printable characters.", "model"
+    if not isinstance(document.get("stream"), bool | None):
+        return "`stream` must be true or false.", "stream"
+    return "", ""
 
 
 def consumer_of(identity: ConsumerIdentity | None, headers: Mapping[str, str]) -> tuple[str, Refusal | None]:

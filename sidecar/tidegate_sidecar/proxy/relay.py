@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
 
 import orjson
 
@@ -17,261 +20,204 @@ from tidegate_policy.model import RetryOn, Timeouts
 from tidegate_sidecar.providers.base import DialectAdapter, Headers, StreamTap, Usage
 from tidegate_sidecar.providers.sse import EventSplitter, EventTooLargeError, events
 from tidegate_sidecar.proxy.downstream import AppResponse
-from tidegate_sidecar.proxy.headers import content_type
-from tidegate_sidecar.proxy.respond import WholeResponse, error_body
-from tidegate_sidecar.proxy.upstream import UpstreamError, UpstreamFault, UpstreamResponse
+from tidegate_sidecar.proxy.failure import (
+    FailedTry,
+    error_in_stream,
+    failed_on_the_way,
+    garbage,
+    timed_out,
+)
+from tidegate_sidecar.proxy.respond import error_body
+from tidegate_sidecar.proxy.upstream import UpstreamError, UpstreamResponse
 from tidegate_sidecar.routing.refusal import Case, Refusal
 
-
-class FailedTry(Exception):  # noqa: N818 - it is the failure of a try, not of the program
-    """A try came to nothing before the application saw any of it.
-
-    Attributes:
-        kind: the word of `retryOn` that it counts as; None when no repetition would help.
-        case: what the application is told when this was the last try and there is no answer to pass on.
-        answer: the provider's own error, when there was one.
-        retry_after_ms: how long the provider asked to wait.
-        counts: whether the breaker counts it as a failure of the provider.
-        only_here: it is this provider's alone, whatever `kind` says: another one may well answer.
-        label: the result in records, where it is not `kind`.
-    """
-
-    def __init__(
-        self,
-        kind: RetryOn | None,
-        reason: str,
-        *,
-        case: Case,
-        answer: WholeResponse | None = None,
-        retry_after_ms: int | None = None,
-        counts: bool = True,
-        only_here: bool = False,
-        label: str = "",
-    ) -> None:
-        """Keep the facts beside the words."""
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.case = case
-        self.answer = answer
-        self.retry_after_ms = retry_after_ms
-        self.counts = counts
-        self.only_here = only_here
-        self.label = label or (kind.value if kind else "Failed")
+LINGER_S: Final = 0.25
+"""How long a provider may take to end its answer after its last event, so that the connection can be used again."""
 
 
 @dataclass(slots=True)
 class Relayed:
-    """What became of an answer that the application has seen."""
+    """What the application has seen of an answer, written down as it happens."""
 
-    status: int
+    status: int = 0
+    """0 while it has seen nothing."""
     usage: Usage = field(default_factory=Usage)
     first_event_ns: int | None = None
     fault: FailedTry | None = None
-    """The stream was cut after it had begun."""
+    """The answer was cut after it had begun."""
 
 
-def failed_on_the_way(error: UpstreamError) -> FailedTry:
-    """A fault of the connection as a failed try."""
-    if error.fault is UpstreamFault.CONNECT_TIMEOUT:
-        return FailedTry(RetryOn.CONNECT_FAILURE, str(error), case=Case.TIMEOUT)
-    return FailedTry(RetryOn.CONNECT_FAILURE, str(error), case=Case.UNREACHABLE)
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """Relays one answer."""
+    """Relays one answer.
 
-    def __init__(
-        self,
-        *,
-        app: AppResponse,
-        adapter: DialectAdapter,
-        timeouts: Timeouts,
-        max_bytes: int,
-        now_ns: Callable[[], int],
-        request_id: str,
-    ) -> None:
-        """`max_bytes` bounds what is held of a whole answer."""
-        self._app = app
-        self._adapter = adapter
-        self._timeouts = timeouts
-        self._max_bytes = max_bytes
-        self._now_ns = now_ns
-        self._request_id = request_id
+    Attributes:
+        app: the leg to the application.
+        adapter: of the dialect.
+        timeouts: of the pool.
+        deadline_ns: when the whole call has to be over.
+        max_bytes: bounds what is held of a whole answer.
+        now_ns: monotonic time.
+        request_id: of the call.
+        relayed: where progress is written down.
+        on_first_event: told when a stream has begun, in monotonic nanoseconds.
+    """
 
-    async def whole(self, answer: UpstreamResponse, headers: Headers) -> Relayed:
+    app: AppResponse
+    adapter: DialectAdapter
+    timeouts: Timeouts
+    deadline_ns: int
+    max_bytes: int
+    now_ns: Callable[[], int]
+    request_id: str
+    relayed: Relayed
+    on_first_event: Callable[[int], None]
+
+    async def whole(self, answer: UpstreamResponse, headers: Headers) -> None:
         """Relay an answer that is one document. Raises `FailedTry` while the application has seen nothing."""
         body = bytearray()
-        try:
-            while piece := await answer.read():
-                body += piece
-                if len(body) > self._max_bytes:
-                    return await self._overlong(answer, headers, bytes(body))
-        except UpstreamError as error:
-            raise failed_on_the_way(error) from error
-        usage = Usage()
-        if content_type(headers) in ("application/json", ""):
-            try:
-                usage = self._adapter.usage(orjson.loads(body))
-            except orjson.JSONDecodeError as error:
-                raise FailedTry(
-                    RetryOn.SERVER_ERROR, "its answer is not JSON", case=Case.UNREACHABLE, label="Garbage"
-                ) from error
-        await self._app.whole(answer.status, headers, bytes(body))
-        return Relayed(status=answer.status, usage=usage)
+        while piece := await self._piece(answer):
+            body += piece
+            if len(body) > self.max_bytes:
+                await self._overlong(answer, headers, bytes(body))
+                return
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            self.relayed.usage = self._usage(bytes(body), answer.status)
+        self.relayed.status = answer.status
+        await self.app.whole(answer.status, headers, bytes(body))
 
-    async def _overlong(self, answer: UpstreamResponse, headers: Headers, held: bytes) -> Relayed:
-        """More than is held: pass it on as it comes; its usage stays unread."""
-        await self._app.head(answer.status, headers)
-        await self._app.chunk(held)
-        relayed = Relayed(status=answer.status)
-        try:
-            while piece := await answer.read():
-                await self._app.chunk(piece)
-        except UpstreamError as error:
-            # The application is owed the rest by the length or the last chunk: leaving that out tells it.
-            relayed.fault = failed_on_the_way(error)
-            return relayed
-        await self._app.end()
-        return relayed
-
-    async def stream(
-        self,
-        answer: UpstreamResponse,
-        headers: Headers,
-        first_ns: int,
-        deadline_ns: int,
-        on_first_event: Callable[[int], None],
-    ) -> Relayed:
-        """Relay an event stream. Its first event must be there by `first_ns`, its last by `deadline_ns`.
+    async def stream(self, answer: UpstreamResponse, headers: Headers, first_ns: int) -> None:
+        """Relay an event stream whose first event must be there by `first_ns`.
 
         Raises `FailedTry` while the application has seen nothing.
         """
+        relayed = self.relayed
         splitter = EventSplitter()
-        tap = self._adapter.tap()
+        tap = self.adapter.tap()
+        first = await self._first(answer, splitter, tap, first_ns)
+        relayed.status, relayed.first_event_ns = answer.status, self.now_ns()
+        self.on_first_event(relayed.first_event_ns)
         try:
-            async with asyncio.timeout(max(0, first_ns - self._now_ns()) / 1e9):
-                first = await self._first(answer, splitter, tap)
-        except TimeoutError as error:
-            raise FailedTry(
-                RetryOn.TIMEOUT,
-                f"no first event within {self._timeouts.first_token_ms} ms",
-                case=Case.TIMEOUT,
-            ) from error
-        except UpstreamError as error:
-            raise failed_on_the_way(error) from error
-        now_ns = self._now_ns()
-        on_first_event(now_ns)
-        relayed = Relayed(status=answer.status, first_event_ns=now_ns)
-        await self._app.head(answer.status, headers)
-        await self._app.chunk(first)
-        try:
-            await self._rest(answer, splitter, tap, deadline_ns)
+            await self.app.head(answer.status, headers)
+            await self.app.chunk(first)
+            await self._rest(answer, splitter, tap)
         except FailedTry as fault:
             relayed.fault = fault
-            await self._cut(fault)
-        relayed.usage = tap.usage
-        return relayed
+        finally:
+            relayed.usage = tap.usage
+        if tap.error:
+            # The provider's own event has told the application already.
+            relayed.fault = error_in_stream(tap.error)
+        elif relayed.fault is not None:
+            await self.app.chunk(self._cut(relayed.fault))
+        await self.app.end()
+        if tap.complete:
+            await _linger(answer)
 
-    async def _first(self, answer: UpstreamResponse, splitter: EventSplitter, tap: StreamTap) -> bytes:
+    async def _overlong(self, answer: UpstreamResponse, headers: Headers, held: bytes) -> None:
+        """More than is held: pass it on as it comes; its usage stays unread."""
+        self.relayed.status = answer.status
+        await self.app.head(answer.status, headers)
+        await self.app.chunk(held)
+        try:
+            while piece := await self._piece(answer):
+                await self.app.chunk(piece)
+        except FailedTry as fault:
+            # Without its end the response is cut, which is all that can be said by now.
+            self.relayed.fault = fault
+            return
+        await self.app.end()
+
+    async def _first(
+        self, answer: UpstreamResponse, splitter: EventSplitter, tap: StreamTap, first_ns: int
+    ) -> bytes:
         """The first bytes that hold an event; comments before it are dropped, so that they commit to nothing."""
-        while piece := await answer.read():
-            whole = self._split(splitter, piece)
-            found = self._read_events(whole, tap) if whole else 0
+        while piece := await self._piece(answer, first_ns, first_token=True):
+            whole = _split(splitter, piece)
+            found = _read_events(whole, tap) if whole else 0
             if tap.error:
-                raise _error_in_stream(tap.error)
+                raise error_in_stream(tap.error)
             if found:
                 return whole
         raise FailedTry(
-            RetryOn.SERVER_ERROR, "the stream ended before its first event", case=Case.UNREACHABLE
+            RetryOn.SERVER_ERROR, "its stream ended before the first event", case=Case.UNREACHABLE
         )
 
-    async def _rest(
-        self, answer: UpstreamResponse, splitter: EventSplitter, tap: StreamTap, deadline_ns: int
-    ) -> None:
-        """Everything after the first event; `FailedTry` when the stream is cut."""
-        idle_ns = self._timeouts.stream_idle_ms * 1_000_000
-        while True:
-            left_ns = deadline_ns - self._now_ns()
+    async def _rest(self, answer: UpstreamResponse, splitter: EventSplitter, tap: StreamTap) -> None:
+        """Everything after the first event, up to the last; `FailedTry` when the stream is cut."""
+        idle_ns = self.timeouts.stream_idle_ms * 1_000_000
+        while not tap.complete:
             try:
-                async with asyncio.timeout(max(0, min(idle_ns, left_ns)) / 1e9):
-                    piece = await answer.read()
-            except TimeoutError as error:
-                reason = (
-                    f"nothing came for {self._timeouts.stream_idle_ms} ms (timeouts.streamIdle)"
-                    if idle_ns <= left_ns
-                    else f"it was not over within {self._timeouts.request_ms} ms (timeouts.request)"
-                )
-                raise FailedTry(RetryOn.TIMEOUT, reason, case=Case.TIMEOUT) from error
-            except UpstreamError as error:
-                raise failed_on_the_way(error) from error
+                piece = await self._piece(answer, self.now_ns() + idle_ns)
+            except FailedTry:
+                if tap.error:
+                    return
+                raise
             if not piece:
                 break
-            whole = self._split(splitter, piece)
+            whole = _split(splitter, piece)
             if whole:
-                self._read_events(whole, tap)
-                await self._app.chunk(whole)
-        if splitter.held_bytes or not (tap.complete or _is_delimited(answer.headers)):
+                _read_events(whole, tap)
+                await self.app.chunk(whole)
+        if not (tap.may_end or tap.error):
             raise FailedTry(
-                RetryOn.CONNECT_FAILURE, "the stream ended without its last event", case=Case.UNREACHABLE
+                RetryOn.CONNECT_FAILURE, "its stream ended without the last event", case=Case.UNREACHABLE
             )
-        await self._app.end()
-        if tap.error:
-            raise _Passed(tap.error)
 
-    def _split(self, splitter: EventSplitter, piece: bytes) -> bytes:
+    async def _piece(
+        self, answer: UpstreamResponse, limit_ns: int | None = None, *, first_token: bool = False
+    ) -> bytes:
+        """The next piece of the body, by `limit_ns` and by the call's deadline; empty at the end."""
+        ends_ns = self.deadline_ns if limit_ns is None else min(limit_ns, self.deadline_ns)
         try:
-            return splitter.feed(piece)
-        except EventTooLargeError as error:
-            raise FailedTry(
-                RetryOn.SERVER_ERROR, str(error), case=Case.UNREACHABLE, label="Garbage"
-            ) from error
+            async with asyncio.timeout(max(0, ends_ns - self.now_ns()) / 1e9):
+                return await answer.read()
+        except TimeoutError as error:
+            timeouts = self.timeouts
+            if ends_ns == self.deadline_ns:
+                raise timed_out("the answer was not over", timeouts.request_ms, "request") from error
+            if first_token:
+                raise timed_out("no event came", timeouts.first_token_ms, "firstToken") from error
+            raise timed_out("nothing more came", timeouts.stream_idle_ms, "streamIdle") from error
+        except UpstreamError as error:
+            raise failed_on_the_way(error) from error
 
-    def _read_events(self, whole: bytes, tap: StreamTap) -> int:
-        """How many events `whole` holds; `FailedTry` when one is no event of any dialect."""
-        found = events(whole)
-        for event in found:
-            # Both dialects send objects, or OpenAI's last word; parsing each would cost more than the relay itself.
-            if not (event.data[:1] == b"{" and event.data[-1:] == b"}") and event.data != b"[DONE]":
-                raise FailedTry(
-                    RetryOn.SERVER_ERROR,
-                    "the stream holds an event that is not JSON",
-                    case=Case.UNREACHABLE,
-                    label="Garbage",
-                )
-            tap.feed(event)
-        return len(found)
+    def _usage(self, body: bytes, status: int) -> Usage:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise garbage("its answer is not JSON", status) from error
+        if not isinstance(document, dict):
+            raise garbage("its answer is not a JSON object", status)
+        return self.adapter.usage(document)
 
-    async def _cut(self, fault: FailedTry) -> None:
-        """End a broken stream so that an SDK raises an error instead of taking half an answer for a whole one."""
-        if isinstance(fault, _Passed):
-            return
+    def _cut(self, fault: FailedTry) -> bytes:
+        """The end of a broken stream, for which an SDK raises an error; it would take silence for a whole answer."""
         refusal = Refusal(case=fault.case, message=f"The stream from the provider was cut: {fault.reason}.")
-        await self._app.chunk(self._adapter.stream_error(error_body(refusal, self._request_id)))
-        await self._app.end()
+        return self.adapter.stream_error(error_body(refusal, self.request_id))
 
 
-class _Passed(FailedTry):
-    """The provider itself put an error event into the stream; the application has it already."""
-
-    def __init__(self, error: str) -> None:
-        super().__init__(_stream_kind(error), f"the stream holds the error {error!r}", case=Case.UNREACHABLE)
-
-
-def _error_in_stream(error: str) -> FailedTry:
-    return FailedTry(
-        _stream_kind(error), f"the stream begins with the error {error[:80]!r}", case=Case.UNAVAILABLE
-    )
+def _split(splitter: EventSplitter, piece: bytes) -> bytes:
+    try:
+        return splitter.feed(piece)
+    except EventTooLargeError as error:
+        raise garbage(str(error)) from error
 
 
-def _stream_kind(error: str) -> RetryOn:
-    if "overloaded" in error:
-        return RetryOn.OVERLOADED
-    if "rate_limit" in error:
-        return RetryOn.RATE_LIMITED
-    return RetryOn.SERVER_ERROR
+def _read_events(whole: bytes, tap: StreamTap) -> int:
+    """How many events `whole` holds; `FailedTry` when one is no event of any dialect."""
+    found = events(whole)
+    for event in found:
+        # Both dialects send objects, or OpenAI's last word; parsing each would cost more than the relay itself.
+        if not (event.data[:1] == b"{" and event.data[-1:] == b"}") and event.data != b"[DONE]":
+            raise garbage("its stream holds an event that is not JSON")
+        tap.feed(event)
+    return len(found)
 
 
-def _is_delimited(headers: Headers) -> bool:
-    """Whether the end of the body can be told from a lost connection (RFC 9112 section 6.3)."""
-    return any(name.lower() in ("transfer-encoding", "content-length") for name, _ in headers)
+async def _linger(answer: UpstreamResponse) -> None:
+    """Read what follows the last event, usually nothing: a connection that is read to its end is used again."""
+    with suppress(TimeoutError, UpstreamError):
+        async with asyncio.timeout(LINGER_S):
+            while await answer.read():
+                pass

@@ -46,7 +46,13 @@ async def listening(handler: Handler, addresses: tuple[Address, ...]) -> AsyncIt
         ListenError: one of them cannot be used; the others are closed again.
     """
     # A call whose application hung up is cancelled, so that the provider is not paid for an answer nobody reads.
-    server = web.Server(handler, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_S)
+    server = web.Server(
+        handler,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        auto_decompress=False,  # body.py does it, within a bound and with an answer in the caller's dialect
+    )
     listener = Listener(server)
     try:
         for address in addresses:
@@ -85,4 +91,5 @@ class Listener:
     async def close(self) -> None:
         """Close everything."""
         self.stop_accepting()
+        self._server.pre_shutdown()  # or idle connections would be waited for as if they were calls
         await self._server.shutdown(CLOSE_S)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from io import BytesIO
 from typing import Final, Protocol, Self
 
 import aiohttp
@@ -18,8 +19,8 @@ from yarl import URL
 
 from tidegate_sidecar.providers.base import Headers
 
-CONNECTIONS: Final = 1_024
-"""Connections to all providers together; a call that finds none free waits within its connect deadline."""
+LARGE_BYTES: Final = 2**20
+"""Larger bodies are written in pieces, as fast as the provider takes them, so that other calls go on meanwhile."""
 
 KEEPALIVE_S: Final = 50
 """Idle connections are closed before the minute after which common load balancers forget them."""
@@ -96,7 +97,8 @@ class SessionLeg:
 
     async def __aenter__(self) -> Self:
         """Open the pool of connections."""
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEPALIVE_S, ssl=self._ssl)
+        # Calls in flight bound the connections: a call that waited for one would blame the provider for the wait.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self._ssl)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -119,7 +121,7 @@ class SessionLeg:
         with _translated():
             response = await self._session.post(
                 URL(request.url, encoded=True),
-                data=request.body,
+                data=request.body if len(request.body) <= LARGE_BYTES else BytesIO(request.body),
                 headers=request.headers,
                 # A redirect would send the key and the prompt to wherever the answer says.
                 allow_redirects=False,
@@ -159,9 +161,8 @@ def _translated() -> Iterator[None]:
     except aiohttp.ClientConnectorDNSError as error:
         raise UpstreamError(UpstreamFault.CONNECT, "its host name was not found") from error
     except aiohttp.ClientConnectorError as error:
-        raise UpstreamError(
-            UpstreamFault.CONNECT, f"the connection failed: {error.os_error.strerror}"
-        ) from error
+        reason = error.os_error.strerror or type(error.os_error).__name__
+        raise UpstreamError(UpstreamFault.CONNECT, f"the connection failed: {reason}") from error
     except (aiohttp.ServerDisconnectedError, ConnectionError) as error:
         raise UpstreamError(UpstreamFault.CLOSED, "it closed the connection") from error
     except aiohttp.ClientPayloadError as error:

@@ -7,11 +7,12 @@ provider would get around allow-lists and limits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final
 
-from tidegate_policy.model import CompiledConfig, Dialect, Mode, ModelAllowList, Pool
+from tidegate_policy.model import CompiledConfig, Dialect, Mode, ModelAllowList, Pool, Provider
+from tidegate_policy.patterns import matches_any
 from tidegate_sidecar.routing.refusal import Case, Refusal
 
 _SHOWN: Final = 20
@@ -51,16 +52,7 @@ class Router:
         if dialect in self._open:
             return  # an earlier pool takes whatever is asked: this one never gets its turn
         speaks = [(at, it) for at, it in enumerate(pool.providers) if it.type.dialect is dialect]
-        canonical: dict[str, str] = {}
-        # Names first, then aliases: a model's own name never means another model.
-        for _, provider in speaks:
-            for model in provider.models:
-                canonical.setdefault(model.name, model.name)
-        for _, provider in speaks:
-            for model in provider.models:
-                for alias in model.aliases:
-                    canonical.setdefault(alias, model.name)
-        for name, model_name in canonical.items():
+        for name, model_name in _canonical(provider for _, provider in speaks).items():
             candidates = []
             for at, provider in speaks:
                 if not provider.models:
@@ -119,7 +111,7 @@ class Router:
 
 def is_allowed(model: str, allowed: ModelAllowList) -> bool:
     """Whether one list lets a canonical name through; `*` in a pattern is any run of characters."""
-    return any(fnmatchcase(model, _literal(pattern)) for pattern in allowed.patterns)
+    return matches_any(allowed.patterns, model)
 
 
 def not_allowed(model: str, allowed: ModelAllowList, names: list[str]) -> Refusal:
@@ -134,6 +126,11 @@ def not_allowed(model: str, allowed: ModelAllowList, names: list[str]) -> Refusa
     )
 
 
-def _literal(pattern: str) -> str:
-    """`pattern` for fnmatch with nothing special but the star."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")
+def _canonical(providers: Iterable[Provider]) -> dict[str, str]:
+    """Every name that a model is known by, and the model's own. An own name never means another model."""
+    models = [model for provider in providers for model in provider.models]
+    names = {model.name: model.name for model in models}
+    for model in models:
+        for alias in model.aliases:
+            names.setdefault(alias, model.name)
+    return names

@@ -64,7 +64,7 @@ class Metrics:
         )
         self.usage_unreported = Counter(
             "tidegate_usage_unreported",
-            "Served calls for which the provider reported no usage.",
+            "Calls that a provider answered, in whole or in part, without usage having been reported.",
             ("pool", "provider", "model"),
             registry=self.registry,
         )
@@ -102,6 +102,22 @@ class Metrics:
             "1 while the newest configuration is wrong and an older one is in force.",
             registry=self.registry,
         )
+        self.operator_connected = Gauge(
+            "tidegate_operator_connected",
+            "1 while the operator answers polls for the configuration; 0 without an operator, too.",
+            registry=self.registry,
+        )
+        self.last_known_good_failures = Counter(
+            "tidegate_last_known_good_failures",
+            "The copy of the configuration on disk could not be read or written, by operation.",
+            ("operation",),
+            registry=self.registry,
+        )
+        self.config_age = StateCollector(
+            "tidegate_config_age_seconds",
+            "Since the operator last said that the configuration in force is the newest; absent without an operator.",
+            (),
+        )
         self.breaker_state = StateCollector(
             "tidegate_breaker_state", "0 closed, 1 half open, 2 open.", ("pool", "provider")
         )
@@ -117,7 +133,13 @@ class Metrics:
         self.config_info = StateCollector(
             "tidegate_config_info", "1 for the digest of the configuration in force.", ("digest",)
         )
-        for collector in (self.breaker_state, self.breaker_transitions, self.rate_keys, self.config_info):
+        for collector in (
+            self.config_age,
+            self.breaker_state,
+            self.breaker_transitions,
+            self.rate_keys,
+            self.config_info,
+        ):
             self.registry.register(collector)
 
     def record(self, record: CallRecord) -> None:

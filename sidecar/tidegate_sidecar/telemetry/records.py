@@ -42,7 +42,7 @@ class UsageState(StrEnum):
     REPORTED = "reported"
     UNREPORTED = "unreported"
     NONE = "none"
-    """Nothing was sent to a provider."""
+    """No provider began to answer: nothing was sent, or every try failed."""
 
 
 @dataclass(slots=True)
@@ -160,8 +160,8 @@ class LineWriter:
         while (record := self._waiting.get()) is not None:
             try:
                 self._stream.write(to_json(record) + b"\n")
-                if self._waiting.empty():
+                if self._waiting.qsize() <= 1:  # what waits may be the word to stop
                     self._stream.flush()
-            except (OSError, ValueError):
-                # Nobody reads any more (the pipe is closed): calls go on, records are counted as dropped.
+            except (OSError, ValueError, TypeError):
+                # Nobody reads any more (the pipe is closed), or it is no text: calls go on, the record is counted.
                 self._on_dropped()

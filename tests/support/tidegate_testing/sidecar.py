@@ -1,20 +1,30 @@
-"""A sidecar in the test's event loop: the same `run_sidecar` as in a pod, on ports that the system chose."""
+"""A sidecar in the test's event loop: the same `run_sidecar` as in a pod, on ports that the system chose.
+
+When the block ends every test has proved that nothing is left behind: no call in flight, no reservation, no probe,
+no task, and as many records as calls were counted.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from tidegate_policy.model import CompiledConfig, WorkloadIdentity
 from tidegate_sidecar.app import Listening, run_sidecar
 from tidegate_sidecar.clock import Clock
+from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.records import CallRecord
+from tidegate_testing.tasks import no_task_left, until
+from tidegate_testing.wire import Connection
 
 IDENTITY = WorkloadIdentity(
     namespace="team-a", workload_kind="Deployment", workload_name="chat", service_account="chat", pod="chat-0"
@@ -83,11 +93,20 @@ class Sidecar:
         self.stop = stop
         self.url = f"http://{listening.app[0]}"
         self.admin_url = f"http://{listening.admin[0]}"
-        self.client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self.client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=20)
+        )
 
     @property
-    def live(self) -> Any:
-        return self.listening.live
+    def pipeline(self) -> Pipeline:
+        pipeline = self.listening.live.pipeline
+        assert pipeline is not None
+        return pipeline
+
+    async def reload(self, config: CompiledConfig) -> None:
+        """Put `config` in force, or have it refused."""
+        self.source.push(config)
+        await self.source.taken()
 
     async def chat(
         self,
@@ -101,24 +120,77 @@ class Sidecar:
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
         if stream:
             body["stream"] = True
-        async with self.client.post(self.url + path, json=body, headers=headers) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+        return await self.send(json.dumps(body).encode(), path=path, headers=headers)
 
     async def messages(self, model: str = "claude-test", **more: Any) -> Answer:
         more = {"path": "/anthropic/v1/messages", "max_tokens": 64, **more}
         return await self.chat(model, **more)
 
+    async def send(
+        self,
+        body: Any,
+        *,
+        path: str = "/openai/v1/chat/completions",
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+    ) -> Answer:
+        """Exactly these bytes (or pieces of them)."""
+        headers = {"content-type": "application/json", **(headers or {})}
+        data = BytesIO(body) if isinstance(body, bytes) else body
+        url = URL(self.url + path, encoded=True)
+        async with self.client.request(method, url, data=data, headers=headers) as response:
+            return Answer(response.status, dict(response.headers), await response.read())
+
+    async def connect(self) -> Connection:
+        """A connection on which a test writes and reads the bytes itself."""
+        address = self.listening.app[0]
+        return await Connection.open(address.host, address.port)
+
     async def admin(self, path: str) -> Answer:
         async with self.client.get(self.admin_url + path) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
+    async def busy(self, calls: int = 1) -> None:
+        """Wait until so many calls are in flight."""
+        await until(lambda: self.listening.in_flight.count >= calls)
+
+    async def metrics(self) -> dict[str, float]:
+        """All samples of /metrics by the text before their value."""
+        lines = (await self.admin("/metrics")).text.splitlines()
+        samples = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, _, value in samples}
+
     async def metric(self, sample: str) -> float:
-        """The value of one line of /metrics, 0 where the line is not there."""
-        for line in (await self.admin("/metrics")).text.splitlines():
-            name, _, value = line.rpartition(" ")
-            if name == sample:
-                return float(value)
-        return 0.0
+        """The value of one sample, 0 where it is not there."""
+        return (await self.metrics()).get(sample, 0.0)
+
+    def assert_settled(self) -> None:
+        """Nothing is reserved, counted or held for a call that is over."""
+        listening = self.listening
+        assert listening.in_flight.count == 0
+        pipeline = listening.live.pipeline
+        if pipeline is not None:
+            assert {rule.limit.name: rule.outstanding for rule in pipeline.rate_rules} == {
+                rule.limit.name: 0 for rule in pipeline.rate_rules
+            }
+            for pool in pipeline.pools:
+                for state in pool.providers:
+                    assert not state.breaker._circuit.is_probing, f"{state.provider.name} keeps a probe"
+        samples = {
+            sample.name: sample.value
+            for metric in listening.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name == "tidegate_calls_in_flight"
+        }
+        assert samples == {"tidegate_calls_in_flight": 0}
+        counted = sum(
+            sample.value
+            for metric in listening.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name == "ai_requests_total"
+        )
+        assert counted == len(self.records.all), "each call has one record and is counted once"
+        assert len({record.request_id for record in self.records.all}) == len(self.records.all)
 
 
 class Answer:
@@ -135,9 +207,13 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        import json  # noqa: PLC0415 - shadowed by the property's name otherwise
-
         return json.loads(self.body)
+
+    @property
+    def code(self) -> Any:
+        """Tidegate's word for a refusal, in either dialect."""
+        error = self.json["error"]
+        return error["code"] if "code" in error else error["tidegate"]["code"]
 
     def __repr__(self) -> str:
         return f"<Answer {self.status} {self.body[:300]!r}>"
@@ -163,7 +239,8 @@ async def running_sidecar(
         if on_record is not None:
             on_record(record)
 
-    async with asyncio.TaskGroup() as tasks:
+    failure: BaseException | None = None
+    async with no_task_left(), asyncio.TaskGroup() as tasks:
         tasks.create_task(
             run_sidecar(
                 chosen, source, records=take, clock=clock, on_listening=listening.set_result, stop=stop
@@ -175,6 +252,11 @@ async def running_sidecar(
             if configs:
                 await source.taken()
             yield sidecar
+        except Exception as error:  # noqa: BLE001 - raised again below, not as part of the group
+            failure = error
         finally:
             await sidecar.client.close()
             stop.set()
+    if failure is not None:
+        raise failure
+    sidecar.assert_settled()

@@ -1,0 +1,60 @@
+"""`tidegate-operator`: watches Tidegate's objects, serves configurations to sidecars, writes status.
+
+Settings come from the environment (`settings.py` lists them); logs go to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+
+import uvloop
+
+from tidegate_operator import settings as process
+from tidegate_operator.app import VersionsFellError, run_operator
+from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.handlers.watching import WatchingEndedError, Spared
+
+_log = logging.getLogger("tidegate_operator")
+
+_EXPECTED = (ClusterError, OSError, VersionsFellError, WatchingEndedError)
+"""What happens outside and ends the process: the message says it all, a traceback would hide it."""
+
+
+def main() -> int:
+    """Run until a signal; 0 after a clean end, 1 when a part has failed, 2 for wrong settings."""
+    try:
+        settings = process.read()
+    except process.SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logging.basicConfig(
+        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    if settings.log_level != "DEBUG":
+        # kopf tells of each handler's success at INFO; what fails it tells at a higher level
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(Spared())
+    try:
+        uvloop.run(run_operator(settings))
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of the process
+        for cause in _causes(error):
+            _log.critical(
+                "the operator ends: %s", cause, exc_info=None if isinstance(cause, _EXPECTED) else cause
+            )
+        return 1
+    return 0
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

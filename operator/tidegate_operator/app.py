@@ -1,0 +1,226 @@
+"""Wiring: settings become a running operator.
+
+The process has one TaskGroup, here. Its tasks are the parts: the Lease, the lists and the watch, the loop from index to
+board, status, certificates. Any of them that fails ends the process with an error: it starts over in a state that is
+known, and meanwhile sidecars keep what they have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from tidegate_operator.cluster.client import Access, ClusterClient
+from tidegate_operator.cluster.discovery import wait_for_kinds
+from tidegate_operator.cluster.lease import Elector, Terms
+from tidegate_operator.handlers.common import Common
+from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.publishing import Publishing
+from tidegate_operator.handlers.watches import Watches
+from tidegate_operator.handlers.work import Work
+from tidegate_operator.settings import Settings
+from tidegate_operator.telemetry.health import Health, HealthServer
+from tidegate_operator.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class VersionsFellError(Exception):
+    """resourceVersions are lower than before: etcd was restored, and nothing that is known can be compared any more."""
+
+
+async def run_operator(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        NoAccessError: there is no way to reach an API server.
+        BaseExceptionGroup: a part has failed; the process has to start over.
+    """
+    operator = Operator(settings)
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    await operator.run(stopping)
+
+
+class Operator:
+    """The parts of the process, wired."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the parts; nothing runs yet.
+
+        Raises:
+            NoAccessError: there is no way to reach an API server.
+        """
+        self._settings = settings
+        self._metrics = Metrics()
+        self._news = News()
+        access = Access(settings.kubeconfig)
+        self._client = ClusterClient(
+            access, request_ms=settings.request_ms, at_once=settings.requests_at_once
+        )
+        self._elector = Elector(
+            client=self._client,
+            namespace=settings.namespace,
+            # two processes of one name would both find themselves in the Lease
+            identity=f"{settings.identity}_{secrets.token_hex(4)}",
+            address=settings.advertise,
+            terms=Terms(
+                duration_ms=settings.lease_duration_ms,
+                renew_ms=settings.lease_renew_ms,
+                retry_ms=settings.lease_retry_ms,
+            ),
+            metrics=self._metrics,
+            on_change=self._lease_changed,
+            on_epoch=self._epoch_changed,
+        )
+        common = Common(
+            settings=settings,
+            client=self._client,
+            news=self._news,
+            elector=self._elector,
+            metrics=self._metrics,
+        )
+        self._watches = Watches(common, access, self._versions_fell)
+        self._publishing = Publishing(common, self._watches.catch_up)
+        self._work = Work(common, self._publishing)
+        self._health = HealthServer(self._live, self._ready, self._expose)
+        self._waiting_for = "nothing has been asked yet"
+        self._is_stopping = False
+        self._fell = asyncio.Event()
+        self._epoch_moved = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping` is set."""
+        started: dict[str, asyncio.Task[None]] = {}
+        try:
+            async with asyncio.TaskGroup() as tasks:
+
+                def start(name: str, work: Coroutine[Any, Any, None]) -> None:
+                    started[name] = tasks.create_task(work, name=name)
+
+                await self._health.start(self._settings.health.host, self._settings.health.port)
+                start("lease", self._elector.run())
+                start("fall of versions", self._follow_fall())
+                start("start", self._start(start))
+                await stopping.wait()
+                await self._drain(started)
+        finally:
+            await self._close()
+
+    async def _start(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
+        """Bring up one part after the other, each when what it needs is there."""
+        await wait_for_kinds(self._client, retry_max_ms=self._settings.retry_max_ms, tell=self._wait_for)
+        for name, work in (*self._watches.lists(), *self._publishing.tasks()):
+            start(name, work)
+        start("watch", self._watches.watch())
+        self._wait_for("kinds have not been listed yet")
+        await self._watches.listed()
+        await self._work.prepare()
+        for name, work in self._work.tasks():
+            start(name, work)
+        self._wait_for("there is no certificate yet: the holder of the Lease makes it")
+        address = await self._publishing.start()
+        self._elector.address = self._elector.address or str(address)
+        self._wait_for("")
+        _log.info("serving configurations on %s", address)
+
+    async def _drain(self, started: Mapping[str, asyncio.Task[None]]) -> None:
+        """Stop in the order in which nobody misses anything: another replica leads, sidecars move on, then the rest."""
+        self._is_stopping = True
+        started["start"].cancel()
+        started["lease"].cancel()
+        await self._elector.release()
+        await self._publishing.stop()
+        self._watches.stop()
+        if "watch" in started:
+            await asyncio.wait([started["watch"]], timeout=self._settings.grace_ms / 1000)
+        for task in started.values():
+            task.cancel()
+
+    async def _close(self) -> None:
+        """Whatever has happened: give back the Lease, close what is open."""
+        await self._elector.release()
+        await self._publishing.close()
+        await self._health.stop()
+        self._client.close()
+
+    def _lease_changed(self) -> None:
+        self._work.lease_changed()
+
+    def _epoch_changed(self) -> None:
+        self._epoch_moved.set()
+        self._work.epoch_changed()
+
+    def _versions_fell(self, kind: str, before: int, now: int) -> None:
+        if not self._fell.is_set():
+            _log.error(
+                "resourceVersions of %s fell from %d to %d: etcd was restored; a new epoch begins",
+                kind,
+                before,
+                now,
+            )
+            self._fell.set()
+
+    async def _follow_fall(self) -> None:
+        """End the process after a fall, once sidecars can be told that lower versions are newer."""
+        await self._fell.wait()
+        epoch = self._elector.epoch
+        self._elector.raise_epoch()
+        while self._elector.epoch <= epoch:
+            self._epoch_moved.clear()
+            await self._epoch_moved.wait()
+        raise VersionsFellError(f"epoch {self._elector.epoch} begins with what is there now")
+
+    def _wait_for(self, what: str) -> None:
+        self._waiting_for = what
+
+    def _live(self) -> Health:
+        dead = self._watches.liveness.dead(time.monotonic_ns()) if self._watches.is_running else ()
+        problems = (f"nothing watches {', '.join(dead)} any more",) if dead else ()
+        return Health(problems=problems, facts=self._facts())
+
+    def _ready(self) -> Health:
+        problems = []
+        if self._is_stopping:
+            problems.append("stopping")
+        if self._waiting_for:
+            problems.append(self._waiting_for)
+        elif self._watches.liveness.unlisted:
+            problems.append(f"not watched yet: {', '.join(self._watches.liveness.unlisted)}")
+        if self._work.reconciler.compiled is None:
+            problems.append("nothing has been compiled yet")
+        if not self._elector.epoch:
+            problems.append("the Lease has not been read yet")
+        silent = self._watches.liveness.silent(time.monotonic_ns()) if self._watches.is_running else ()
+        if silent:
+            problems.append(f"nothing has been heard for too long of: {', '.join(silent)}")
+        return Health(problems=tuple(problems), facts=self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "leading": self._elector.is_leading,
+            "epoch": self._elector.epoch,
+            "versions": dict(self._news.objects.versions),
+        }
+
+    def _expose(self) -> bytes:
+        self._watches.count()
+        return self._metrics.expose()
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT set the event; a second signal ends the process as by default."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        _log.info("%s: stopping", number.name)
+        loop.remove_signal_handler(number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)

@@ -1,0 +1,109 @@
+"""Events, which `kubectl describe` shows: one for each transition of a condition that a person would want to know.
+
+What to say is decided by a pure function. An event is posted after the status that it is about was written, by the one
+replica whose write succeeded, so a transition is told once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tidegate_operator.api.conditions import ConditionType
+from tidegate_operator.api.kinds import API_VERSION
+from tidegate_operator.api.status import ConditionStatus
+from tidegate_operator.cluster.client import ClusterClient, object_path
+from tidegate_operator.cluster.status import Transition
+from tidegate_policy.model import ObjectRef
+
+COMPONENT = "tidegate-operator"
+MAX_NOTE = 1_000
+"""Characters; the API server takes 1024 bytes."""
+
+_NAMESPACE_OF_CLUSTER_OBJECTS = "default"
+
+
+class EventType(StrEnum):
+    """The two that Kubernetes has."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing to tell about an object."""
+
+    type: EventType
+    reason: str
+    note: str
+
+
+def events_of(transitions: Sequence[Transition]) -> tuple[Event, ...]:
+    """What to tell of what changed.
+
+    Bad news is told at once, good news only after bad: that a new object is fine, its status says. `Ready` is told only
+    of the kill switch: all else it sums up has been told.
+    """
+    found = []
+    for transition in transitions:
+        after = transition.after
+        was_good = transition.before is None or transition.before[0] == ConditionStatus.TRUE
+        is_good = after.status is ConditionStatus.TRUE
+        if after.type is ConditionType.READY and after.reason.value != "Suspended":
+            continue
+        if is_good and was_good:
+            continue
+        if after.type is ConditionType.PROGRAMMED and after.reason.value == "Pending":
+            continue  # each change of configuration passes through it
+        kind = EventType.NORMAL if is_good else EventType.WARNING
+        reason = after.reason.value
+        found.append(Event(type=kind, reason=reason, note=f"{after.type.value}: {after.message}"))
+    return tuple(found)
+
+
+def event_document(
+    event: Event, ref: ObjectRef, uid: str, *, identity: str, now: datetime
+) -> Mapping[str, Any]:
+    """The event as the API server takes it; its name is unique for the object, the reason and the moment."""
+    namespace = ref.namespace or _NAMESPACE_OF_CLUSTER_OBJECTS
+    moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    digest = hashlib.sha256(f"{uid} {event.reason} {event.note} {moment}".encode()).hexdigest()[:16]
+    note = event.note if len(event.note.encode()) <= MAX_NOTE else _cut(event.note)
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{ref.name[:200]}.{digest}", "namespace": namespace},
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": ref.kind,
+            "name": ref.name,
+            "namespace": ref.namespace,
+            "uid": uid,
+        },
+        "type": event.type.value,
+        "reason": event.reason,
+        "note": note,
+        "action": "Compiled",
+        "reportingController": f"tidegate.dev/{COMPONENT}",
+        "reportingInstance": identity[:128],
+        "eventTime": moment,
+    }
+
+
+async def post(client: ClusterClient, document: Mapping[str, Any]) -> None:
+    """Create an event.
+
+    Raises:
+        ClusterError: it was not created, as in a namespace that is being deleted.
+    """
+    namespace = document["metadata"]["namespace"]
+    await client.request("POST", object_path("events.k8s.io/v1", "events", namespace), body=document)
+
+
+def _cut(note: str) -> str:
+    return note.encode()[: MAX_NOTE - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,50 @@
+"""Persists last good forms: the holder of the Lease writes what it has seen, for those that will start later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.cluster.last_good import LastGoodStore
+from tidegate_operator.handlers.news import News
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Keeping:
+    """Persists last good forms.
+
+    Attributes:
+        store: writes them.
+        news: the forms.
+        may_write: whether it is for this replica to do.
+        period_ms: see settings, `last_good_ms`.
+        retry_ms: pause after a write that failed.
+        changed: set when there may be something to write.
+    """
+
+    store: LastGoodStore
+    news: News
+    may_write: Callable[[], bool]
+    period_ms: int
+    retry_ms: int
+    changed: asyncio.Event
+
+    async def run(self) -> None:
+        """Write what has changed, for as long as the process lives."""
+        while True:
+            await self.changed.wait()
+            await asyncio.sleep(self.period_ms / 1000)
+            self.changed.clear()
+            if not self.may_write():
+                continue
+            try:
+                await self.store.write(self.news.objects.last_good)
+            except ClusterError as error:
+                _log.log(error.level, "last good forms could not be persisted: %s", error)
+                await asyncio.sleep(self.retry_ms / 1000)
+                self.changed.set()

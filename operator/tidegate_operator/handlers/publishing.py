@@ -1,0 +1,127 @@
+"""The publisher and the certificates as one part of the process: made, started, stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from tidegate_operator.certificates.bundle import Bundle
+from tidegate_operator.certificates.keeper import CertificateKeeper
+from tidegate_operator.certificates.plan import Plan
+from tidegate_operator.cluster.secrets import SecretStore
+from tidegate_operator.handlers.common import Common
+from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
+from tidegate_operator.publish.acks import AckBook, PodAck
+from tidegate_operator.publish.board import Board
+from tidegate_operator.publish.forward import Forwarder, Leader
+from tidegate_operator.publish.identity import ServiceAccount
+from tidegate_operator.publish.keys import SigningKeys
+from tidegate_operator.publish.polls import Context
+from tidegate_operator.publish.server import ConfigServer
+from tidegate_operator.publish.tokens import TokenVerifier
+from tidegate_operator.settings import Address, Settings
+from tidegate_policy.envelope import AsOf
+
+_log = logging.getLogger(__name__)
+
+
+class Publishing:
+    """Serves configurations and gathers what sidecars say to them."""
+
+    def __init__(self, common: Common, on_behind: Callable[[AsOf], None]) -> None:
+        """Nothing is served yet; `on_behind` is told when a sidecar has seen more than this replica."""
+        settings, client, metrics, elector = common.settings, common.client, common.metrics, common.elector
+        self._settings = settings
+        self._elector = elector
+        self.board = Board()
+        self.book = AckBook()
+        reviewer = Reviewer(client)
+        self._tokens = TokenVerifier(SigningKeys(reviewer), reviewer)
+        observer = Observed(metrics.open_polls, metrics.answers, metrics.forwards)
+        self._own_acks: dict[str, PodAck] = {}
+        self._forwarder = Forwarder(
+            leader=self._leader,
+            token=self._token,
+            trust=lambda: self.board.trust,
+            heard=lambda: tuple(self._own_acks.values()),
+            observer=observer,
+        )
+        context = Context(
+            board=self.board,
+            pods=Directory(common.news.pods),
+            book=self.book,
+            observer=observer,
+            on_ack=self._take_ack,
+            on_behind=on_behind,
+        )
+        peers = ServiceAccount(settings.namespace, settings.service_account)
+        self._server = ConfigServer(context, self._tokens, peers)
+        self._keeper = CertificateKeeper(
+            SecretStore(client, settings.namespace),
+            Plan(names=_names(settings), addresses=() if settings.in_cluster else ("127.0.0.1", "::1")),
+            may_write=lambda: elector.is_leading,
+            on_bundle=self._use,
+            interval_s=settings.certificates_ms / 1000,
+        )
+        common.news.on_pod_gone = self._forget
+
+    def tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """What has to run; connections are served from `start` on."""
+        yield "certificates", self._keeper.run()
+        yield "connections", self._server.run()
+        yield "connections of sidecars", self._server.run()
+        if self._settings.peer_token_file:
+            yield "acks to the holder of the Lease", self._forwarder.run()
+
+    async def start(self) -> Address:
+        """Listen once there is a certificate; the address with the port that the system chose.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        await self._keeper.wait_ready()
+        listen = self._settings.listen
+        return Address.of(await self._server.start(listen.host, listen.port))
+
+    async def stop(self) -> None:
+        """Send sidecars to other replicas."""
+        await self._server.stop(self._settings.grace_ms / 1000)
+
+    async def close(self) -> None:
+        """Close at once, whatever is open; nothing happens after `stop`."""
+        await self._server.stop(0)
+
+    def _use(self, bundle: Bundle) -> None:
+        self._server.use_certificate(bundle.leaf.certificate_pem, bundle.leaf.key_pem)
+        self.board.announce(bundle.trust)
+
+    def _take_ack(self, ack: PodAck) -> None:
+        self._own_acks[ack.pod_uid] = ack
+        if not self._elector.is_leading:
+            self._forwarder.offer(ack)
+
+    def _forget(self, pod_uid: str) -> None:
+        self._own_acks.pop(pod_uid, None)
+        self.book.forget(pod_uid)
+        self._tokens.forget_pod(pod_uid)
+
+    def _leader(self) -> Leader | None:
+        address = self._elector.other_holder
+        return Leader(url=f"https://{address}", server_name=_names(self._settings)[0]) if address else None
+
+    def _token(self) -> str:
+        """The operator's own token for our audience; it is replaced in its file before it ends."""
+        try:
+            return Path(self._settings.peer_token_file).read_text(encoding="ascii").strip()
+        except OSError as error:
+            _log.warning("the token for other replicas cannot be read: %s", error)
+            return ""
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """DNS names of the certificate, first the one that replicas ask each other for."""
+    name = f"{settings.service}.{settings.namespace}"
+    inside = (f"{name}.svc", f"{name}.svc.cluster.local", name)
+    return inside if settings.in_cluster else (*inside, "localhost")

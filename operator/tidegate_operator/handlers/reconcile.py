@@ -1,0 +1,178 @@
+"""The loop: whenever something has changed, take a snapshot, compile it, publish the result.
+
+Level-triggered: it never learns what changed, only that the index is worth a look. The compile runs in a thread, so
+that polls and probes are answered meanwhile; what it works on is immutable. A change that no compile looks at (a status
+was written) only raises the versions of what is published, since it has been taken into account as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.cluster.last_good import LastGoodStore
+from tidegate_operator.cluster.owners import Owners
+from tidegate_operator.compile.compilation import ClassKey, Compilation
+from tidegate_operator.compile.compiler import compile_snapshot
+from tidegate_operator.handlers.news import News
+from tidegate_operator.index.objects import Change, Held
+from tidegate_operator.index.snapshot import Snapshot, Workload
+from tidegate_operator.publish.board import Board, Edition, Published
+from tidegate_operator.telemetry.metrics import Metrics
+from tidegate_policy.envelope import AsOf
+from tidegate_policy.model import ObjectRef
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What is in force, and what it was made from.
+
+    Attributes:
+        held: the objects at the moment of the snapshot.
+        in_force: those that have a valid form in force.
+        published: what each class of workloads gets.
+    """
+
+    compilation: Compilation
+    held: Mapping[ObjectRef, Held]
+    in_force: frozenset[ObjectRef]
+    published: Mapping[ClassKey, Published]
+
+    def published_for(self, workload: Workload) -> Published:
+        """What a workload gets; `KeyError` when it was not in the snapshot."""
+        return self.published[self.compilation.workloads[workload]]
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Keeps the board up to date.
+
+    Attributes:
+        news: the index.
+        owners: targets that have no pod.
+        last_good: asked when an object is not valid.
+        board: gets the result.
+        epoch: that of the Lease.
+        on_compiled: called after each compile.
+        quiet_ms: see settings, `debounce_ms`.
+        at_most_ms: see settings, `debounce_max_ms`.
+        compiled: the newest result; None before the first compile.
+        looked_up: invalid forms for which the persisted ones have been read.
+    """
+
+    news: News
+    owners: Owners
+    last_good: LastGoodStore
+    board: Board
+    metrics: Metrics
+    epoch: Callable[[], int]
+    on_compiled: Callable[[], None]
+    quiet_ms: int
+    at_most_ms: int
+    compiled: Compiled | None = None
+    looked_up: frozenset[tuple[str, int]] = frozenset()
+
+    async def run(self) -> None:
+        """Reconcile for as long as the process lives; everything has been listed."""
+        self.news.compiling.mark(Change.CONTENT)
+        while True:
+            await self.news.compiling.settled(self.quiet_ms / 1000, self.at_most_ms / 1000)
+            if self.news.compiling.take() is Change.CONTENT or self.compiled is None:
+                await self._compile()
+            else:
+                self._advance()
+
+    async def _compile(self) -> None:
+        await self._find_last_good()
+        # no await from here to the snapshot's last part: all of it is of one moment
+        held = self.news.objects.held
+        self.news.objects.last_good.keep({it.uid for it in held.values()})
+        as_of = AsOf.of(self.epoch(), self.news.objects.versions)
+        snapshot = self.news.objects.snapshot(self._workloads())
+        started_s = time.perf_counter()
+        try:
+            compilation, published = await asyncio.to_thread(
+                _compile, snapshot, self.compiled.published if self.compiled else {}
+            )
+        except Exception:  # noqa: BLE001
+            # an error of ours: what is in force stays in force, and the next change is another try
+            self.metrics.compiles.labels("failed").inc()
+            _log.exception("the compile failed; what was published before stays in force")
+            return
+        self.metrics.compile_seconds.observe(time.perf_counter() - started_s)
+        self.metrics.compiles.labels("ok").inc()
+        self.compiled = Compiled(
+            compilation=compilation, held=held, in_force=_in_force(snapshot), published=published
+        )
+        self.board.publish(Edition(as_of=as_of, published_for=self.compiled.published_for))
+        self._count(self.compiled)
+        self.on_compiled()
+
+    def _advance(self) -> None:
+        """Say that what is published also takes the newest versions into account."""
+        edition = self.board.edition
+        as_of = AsOf.of(self.epoch(), self.news.objects.versions)
+        if edition is not None and edition.as_of != as_of:
+            self.board.publish(replace(edition, as_of=as_of))
+        self.on_compiled()
+
+    async def _find_last_good(self) -> None:
+        """Read persisted forms before an object counts as having none: another replica may have seen a valid one."""
+        invalid = frozenset(
+            (it.uid, it.generation) for it in self.news.objects.held.values() if it.stored.spec is None
+        )
+        if invalid <= self.looked_up:
+            self.looked_up = invalid
+            return
+        try:
+            await self.last_good.read(self.news.objects.last_good)
+        except ClusterError as error:
+            _log.log(error.level, "last good forms could not be read: %s", error)
+            return
+        self.looked_up = invalid
+
+    def _workloads(self) -> tuple[Workload, ...]:
+        with_pods = tuple(self.news.pods.by_workload())
+        names = {(it.namespace, it.kind, it.name) for it in with_pods}
+        others = (it for it in self.owners.workloads if (it.namespace, it.kind, it.name) not in names)
+        return (*with_pods, *others)
+
+    def _count(self, compiled: Compiled) -> None:
+        objects: dict[str, int] = {}
+        invalid: dict[tuple[str, str], int] = {}
+        for ref, held in compiled.held.items():
+            objects[ref.kind] = objects.get(ref.kind, 0) + 1
+            if held.stored.problem is not None:
+                form = "last_good" if ref in compiled.in_force else "none"
+                invalid[ref.kind, form] = invalid.get((ref.kind, form), 0) + 1
+        self.metrics.objects.clear()
+        self.metrics.invalid.clear()
+        for kind, count in objects.items():
+            self.metrics.objects.labels(kind).set(count)
+        for (kind, form), count in invalid.items():
+            self.metrics.invalid.labels(kind, form).set(count)
+        self.metrics.classes.set(len(compiled.published))
+        self.metrics.pods.set(len(self.news.pods))
+
+
+def _compile(
+    snapshot: Snapshot, former: Mapping[ClassKey, Published]
+) -> tuple[Compilation, Mapping[ClassKey, Published]]:
+    """In a thread: compile, and encode what is new."""
+    compilation = compile_snapshot(snapshot)
+    published = {}
+    for key, config in compilation.configs.items():
+        known = former.get(key)
+        published[key] = known if known is not None and known.config == config else Published.of(config)
+    return compilation, published
+
+
+def _in_force(snapshot: Snapshot) -> frozenset[ObjectRef]:
+    kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
+    return frozenset(stored.ref for kind in kinds for stored in kind if stored.spec is not None)

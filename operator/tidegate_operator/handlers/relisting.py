@@ -1,0 +1,127 @@
+"""The net under the watches: each kind is listed through our own client, now and then and whenever there is a reason.
+
+A watch that had to begin anew (after 410, or a long outage) tells what is there and not what went away meanwhile; a
+watch that died without a sound tells nothing; a sidecar may have seen more than this replica, by way of another one.
+In each case a list settles it. It also shows when resourceVersions fall, which they do only when etcd was restored from
+a backup: then nothing that is remembered can be compared with anything any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tidegate_operator.cluster.client import METADATA_LIST, Answer, ClusterClient
+from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.handlers.news import POD, News
+from tidegate_operator.handlers.watching import INJECTED_PODS
+from tidegate_operator.index.objects import NAMESPACE
+from tidegate_operator.telemetry.metrics import Metrics
+
+_SHOWN = 5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periods:
+    """How often; milliseconds."""
+
+    relist_ms: int
+    pause_ms: int
+    retry_max_ms: int
+
+
+class Relisting:
+    """Lists kinds."""
+
+    def __init__(
+        self,
+        client: ClusterClient,
+        news: News,
+        metrics: Metrics,
+        periods: Periods,
+        *,
+        paths: Mapping[str, str],
+        on_fall: Callable[[str, int, int], None],
+    ) -> None:
+        """Nothing is listed yet.
+
+        Args:
+            client: is asked.
+            news: takes the lists in.
+            metrics: count.
+            periods: how often.
+            paths: kind to the path of its collection.
+            on_fall: called with kind, version before and version now, when a kind's versions have fallen.
+        """
+        self._client = client
+        self._news = news
+        self._metrics = metrics
+        self._periods = periods
+        self._paths = paths
+        self._on_fall = on_fall
+        self._asked = {kind: asyncio.Event() for kind in paths}
+
+    def ask(self, kind: str) -> None:
+        """List a kind soon."""
+        self._asked[kind].set()
+
+    async def follow(self, kind: str) -> None:
+        """List a kind again and again, for as long as the process lives."""
+        pause_s, failures, due = self._periods.pause_ms / 1000, 0, True
+        while True:
+            is_asked = await self._wait(kind, 0 if due else self._jittered(self._periods.relist_ms))
+            self._asked[kind].clear()
+            try:
+                await self._list(kind, is_first=kind in self._news.unlisted, is_asked=is_asked)
+            except ClusterError as error:
+                failures += 1
+                _log.log(error.level, "%s could not be listed (try %d): %s", kind, failures, error)
+                self._metrics.lists_failed.labels(kind).inc()
+                await asyncio.sleep(self._backoff_s(failures))
+                due = True
+            else:
+                failures, due = 0, False
+                await asyncio.sleep(pause_s)
+
+    async def _wait(self, kind: str, at_most_s: float) -> bool:
+        """Whether somebody asked before the time was over."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._asked[kind].wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _list(self, kind: str, *, is_first: bool, is_asked: bool) -> None:
+        before = self._news.objects.versions.get(kind, 0)
+        answer = await self._read(kind)
+        if answer.version < before:
+            # the list began after `before` had been seen, so in one history it cannot be older
+            self._on_fall(kind, before, answer.version)
+            return
+        missed = self._news.relisted(kind, answer.items, answer.version)
+        if is_first:
+            _log.info("%s: %d objects at version %d", kind, len(answer.items), answer.version)
+        elif missed and not is_asked:
+            # a periodic list should find what is known; what it finds beyond that, the watch had lost
+            self._metrics.missed.labels(kind).inc(len(missed))
+            more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
+            _log.warning("the watch of %s had missed: %s%s", kind, ", ".join(missed[:_SHOWN]), more)
+
+    async def _read(self, kind: str) -> Answer:
+        labels = INJECTED_PODS if kind == POD else ""
+        accept = METADATA_LIST if kind == NAMESPACE else "application/json"
+        return await self._client.list(self._paths[kind], labels=labels, accept=accept)
+
+    def _backoff_s(self, failures: int) -> float:
+        longest_ms = min(100 * 2 ** min(failures, 20), self._periods.retry_max_ms)
+        return self._jittered(longest_ms)
+
+    @staticmethod
+    def _jittered(period_ms: int) -> float:
+        """Seconds: replicas that start together must not ask together for ever."""
+        return period_ms * random.uniform(0.8, 1.0) / 1000  # noqa: S311 - spreads load, no secret

@@ -1,0 +1,104 @@
+"""From a compile and what sidecars acknowledged to the status that each object should have."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tidegate_operator.cluster import conditions
+from tidegate_operator.cluster.conditions import Sidecars
+from tidegate_operator.cluster.writer import StatusWriter
+from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.reconcile import Compiled
+from tidegate_operator.publish.acks import AckBook, Expected, Lag, Summary, objects_in, summarise
+from tidegate_policy.model import ObjectRef
+
+_WORDS = {
+    Lag.REFUSED: "refused it",
+    Lag.OUTDATED: "enforces an earlier one",
+    Lag.UNHEARD: "has not been heard",
+}
+
+
+@dataclass(slots=True)
+class Statuses:
+    """Tells the writer what to write, while this replica may write.
+
+    Attributes:
+        compiled: the newest compile; None before the first one.
+        news: the pods.
+        book: what sidecars said.
+        writer: is told.
+        undecided: objects of which nobody can say yet what to write.
+        may_write: the others save themselves the work.
+        period_ms: see settings, `acks_ms`.
+    """
+
+    compiled: Callable[[], Compiled | None]
+    news: News
+    book: AckBook
+    writer: StatusWriter
+    undecided: Callable[[], frozenset[ObjectRef]]
+    may_write: Callable[[], bool]
+    period_ms: int
+    _is_stale: bool = True
+    _revision: int = -1
+
+    def mark(self) -> None:
+        """Something that statuses depend on has changed."""
+        self._is_stale = True
+
+    async def run(self) -> None:
+        """Look now and then, for as long as the process lives."""
+        while True:
+            await asyncio.sleep(self.period_ms / 1000)
+            self.book.expire(time.monotonic_ns())
+            if self.may_write() and (self._is_stale or self._revision != self.book.revision):
+                self._is_stale, self._revision = False, self.book.revision
+                self._plan()
+
+    def _plan(self) -> None:
+        compiled = self.compiled()
+        if compiled is None:
+            return
+        by_workload = self.news.pods.by_workload()
+        summaries = summarise(self.book, self._expected(compiled))
+        undecided = self.undecided()
+        self.writer.want(
+            conditions.statuses(
+                compiled.compilation,
+                {ref: held for ref, held in compiled.held.items() if ref not in undecided},
+                compiled.in_force,
+                {ref: _sidecars(summary) for ref, summary in summaries.items()},
+                {workload: len(pods) for workload, pods in by_workload.items()},
+            )
+        )
+
+    def _expected(self, compiled: Compiled) -> Iterator[Expected[ObjectRef]]:
+        for workload, pods in self.news.pods.by_workload().items():
+            key = compiled.compilation.workloads.get(workload)
+            if key is None:
+                continue  # the compile that takes it in has begun
+            published = compiled.published[key]
+            digests = frozenset(form.digest for form in published.forms)
+            counts_for = objects_in(published.config)
+            for pod in pods:
+                yield Expected(
+                    pod_uid=pod.uid,
+                    pod=f"{pod.namespace}/{pod.name}",
+                    digests=digests,
+                    counts_for=counts_for,
+                )
+
+
+def _sidecars(summary: Summary) -> Sidecars:
+    return Sidecars(
+        desired=summary.desired,
+        programmed=summary.programmed,
+        rejected=summary.rejected,
+        lagging=tuple(
+            f"{it.pod} {_WORDS[it.lag]}{f' ({it.why})' if it.why else ''}" for it in summary.lagging
+        ),
+    )

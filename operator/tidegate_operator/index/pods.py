@@ -1,0 +1,212 @@
+"""Injected pods, and the workload that each belongs to.
+
+Of a pod only its metadata and its ServiceAccount are kept. A pod names the object that made it, and where that is a
+ReplicaSet or a Job, what made that one has to be looked up: `unknown_owners` says which, `learn` takes the answers,
+and until then the pod belongs to nobody. Pure: nothing here asks the API server.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidegate_operator.index.snapshot import Workload
+
+INJECTED_LABEL: Final = "tidegate.dev/injected"
+"""What the injector puts on the pods that it changes, with the value `true`."""
+
+MAX_OWNERS: Final = 20_000
+"""Answers about owners that are remembered, the latest used; each is some two hundred bytes."""
+
+_PASSED_ON = ("ReplicaSet", "Job")
+"""Kinds that are usually made by another one, which is then the workload."""
+
+_PER_POD_LABELS: Final = frozenset(
+    {
+        "apps.kubernetes.io/pod-index",
+        "batch.kubernetes.io/controller-uid",
+        "batch.kubernetes.io/job-completion-index",
+        "batch.kubernetes.io/job-name",
+        "controller-revision-hash",
+        "controller-uid",
+        "job-name",
+        "pod-template-generation",
+        "pod-template-hash",
+        "statefulset.kubernetes.io/pod-name",
+    }
+)
+"""Labels that controllers add; without them, all pods of one template are one workload with the same labels."""
+
+_ENDED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The controller of an object; `api` is its apiVersion."""
+
+    api: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """What is kept of a pod; `owner` is None for one that nobody controls."""
+
+    uid: str
+    namespace: str
+    name: str
+    version: int
+    labels: Mapping[str, str]
+    service_account: str
+    owner: Owner | None
+
+
+class Pods:
+    """The injected pods that run or will."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._pods: dict[str, Pod] = {}
+        self._owners: OrderedDict[str, Owner | None] = OrderedDict()
+        self._gone: dict[str, int] = {}
+        self.is_listed = False
+
+    def __repr__(self) -> str:
+        return f"<Pods {len(self._pods)}, owners known: {len(self._owners)}>"
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def seen(self, document: Mapping[str, Any]) -> bool:
+        """Take in a form of a pod; whether a workload may have changed by it."""
+        pod = read_pod(document)
+        before = self._pods.get(pod.uid)
+        if self._gone.get(pod.uid, 0) >= pod.version or (
+            before is not None and before.version >= pod.version
+        ):
+            return False
+        if not is_injected(document) or has_ended(document):
+            return self._pods.pop(pod.uid, None) is not None
+        self._pods[pod.uid] = pod
+        return before is None or _essence(before) != _essence(pod)
+
+    def gone(self, document: Mapping[str, Any]) -> bool:
+        """Take in that a pod was deleted; whether it was known."""
+        metadata = document["metadata"]
+        uid = str(metadata["uid"])
+        self._gone[uid] = int(metadata["resourceVersion"])
+        return self._pods.pop(uid, None) is not None
+
+    def relisted(self, documents: Iterable[Mapping[str, Any]], version: int) -> bool:
+        """Take in all injected pods as they were at `version`; whether something changed."""
+        present, is_changed = set(), not self.is_listed
+        for document in documents:
+            present.add(str(document["metadata"]["uid"]))
+            is_changed |= self.seen(document)
+        for uid in [it.uid for it in self._pods.values() if it.uid not in present and it.version <= version]:
+            del self._pods[uid]
+            is_changed = True
+        self._gone = {uid: at for uid, at in self._gone.items() if at > version}
+        self.is_listed = True
+        return is_changed
+
+    def get(self, uid: str) -> Pod | None:
+        """One pod."""
+        return self._pods.get(uid)
+
+    def unknown_owners(self) -> tuple[tuple[str, Owner], ...]:
+        """Owners that have to be looked up, each with its namespace, once."""
+        found = {
+            pod.owner.uid: (pod.namespace, pod.owner)
+            for pod in self._pods.values()
+            if pod.owner is not None and self._needs_look_up(pod.owner)
+        }
+        return tuple(found.values())
+
+    def learn(self, uid: str, owner: Owner | None) -> None:
+        """The controller of the owner with this uid; None when it has none, or is gone."""
+        self._owners[uid] = owner
+        self._owners.move_to_end(uid)
+        while len(self._owners) > MAX_OWNERS:
+            self._owners.popitem(last=False)
+
+    def workload(self, pod: Pod) -> Workload | None:
+        """What a pod belongs to; None while its owner's owner is not known."""
+        if pod.owner is not None and self._needs_look_up(pod.owner):
+            return None
+        return workload_of(pod, self._owners.get(pod.owner.uid) if pod.owner else None)
+
+    def by_workload(self) -> Mapping[Workload, tuple[Pod, ...]]:
+        """All workloads that have injected pods, with these."""
+        found: dict[Workload, list[Pod]] = {}
+        for pod in self._pods.values():
+            workload = self.workload(pod)
+            if workload is not None:
+                found.setdefault(workload, []).append(pod)
+        return {workload: tuple(pods) for workload, pods in found.items()}
+
+    def _needs_look_up(self, owner: Owner) -> bool:
+        return owner.kind in _PASSED_ON and owner.uid not in self._owners
+
+
+def workload_of(pod: Pod, above: Owner | None) -> Workload:
+    """The workload: what made the pod's owner, else the owner, else the pod itself."""
+    top = above or pod.owner
+    return Workload(
+        namespace=pod.namespace,
+        kind=top.kind if top else "Pod",
+        name=top.name if top else pod.name,
+        labels=template_labels(pod.labels),
+        service_account=pod.service_account,
+    )
+
+
+def template_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """The labels that all pods of a template have in common."""
+    return {key: value for key, value in labels.items() if key not in _PER_POD_LABELS}
+
+
+def controller_of(document: Mapping[str, Any]) -> Owner | None:
+    """The object that made this one and takes care of it."""
+    for owner in document["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            return Owner(
+                api=str(owner["apiVersion"]),
+                kind=str(owner["kind"]),
+                name=str(owner["name"]),
+                uid=str(owner["uid"]),
+            )
+    return None
+
+
+def read_pod(document: Mapping[str, Any]) -> Pod:
+    """What is kept of a pod."""
+    metadata = document["metadata"]
+    spec = document.get("spec") or {}
+    return Pod(
+        uid=str(metadata["uid"]),
+        namespace=str(metadata["namespace"]),
+        name=str(metadata["name"]),
+        version=int(metadata["resourceVersion"]),
+        labels={str(key): str(value) for key, value in (metadata.get("labels") or {}).items()},
+        service_account=str(spec.get("serviceAccountName") or "default"),
+        owner=controller_of(document),
+    )
+
+
+def is_injected(document: Mapping[str, Any]) -> bool:
+    """Whether the injector has put a sidecar into the pod."""
+    return (document["metadata"].get("labels") or {}).get(INJECTED_LABEL) == "true"
+
+
+def has_ended(document: Mapping[str, Any]) -> bool:
+    """Whether the pod's containers have ended for good."""
+    return (document.get("status") or {}).get("phase") in _ENDED
+
+
+def _essence(pod: Pod) -> tuple[object, ...]:
+    return (pod.namespace, pod.name, pod.labels, pod.service_account, pod.owner)

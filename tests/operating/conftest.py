@@ -1,0 +1,66 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tidegate_cluster.controlplane import ControlPlane
+from tidegate_testing.operators import Cluster, OperatorProcess
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.import_plugin("tidegate_cluster.fixtures")
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane) -> Cluster:
+    """The session's control plane, with Tidegate's kinds."""
+    cluster = Cluster(control_plane)
+    cluster.install()
+    return cluster
+
+
+@pytest.fixture
+def cluster(installed: Cluster) -> Iterator[Cluster]:
+    """The same, and afterwards it runs, is thawed and has nothing of a test's cluster-scoped objects."""
+    yield installed
+    installed.kubectl("delete", "clusteraipolicies", "--all")
+
+
+@pytest.fixture
+def team(cluster: Cluster) -> Iterator[str]:
+    """A namespace for a test's own objects."""
+    from tidegate_cluster.fixtures import temporary_namespace  # noqa: PLC0415 - pytest has to import plugins first
+
+    with temporary_namespace(cluster.control_plane) as name:
+        yield name
+        cluster.clear(name)
+
+
+@pytest.fixture
+def home(cluster: Cluster) -> Iterator[str]:
+    """A namespace for the operator's own objects: each test has its own Lease."""
+    from tidegate_cluster.fixtures import temporary_namespace  # noqa: PLC0415 - pytest has to import plugins first
+
+    with temporary_namespace(cluster.control_plane) as name:
+        yield name
+
+
+@pytest.fixture
+def operator(cluster: Cluster, home: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
+    """Starts replicas; those that still run at the end of the test must end well by SIGTERM."""
+    started: list[OperatorProcess] = []
+
+    def start(kubeconfig: Path | None = None, **settings: str) -> OperatorProcess:
+        process = OperatorProcess(
+            kubeconfig=kubeconfig or cluster.control_plane.kubeconfig,
+            namespace=home,
+            folder=tmp_path,
+            settings=settings,
+        )
+        started.append(process)
+        return process.start()
+
+    yield start
+    codes = [process.stop() for process in started if process.runs]
+    assert codes == [0] * len(codes), "\n".join(process.log for process in started)
+    for process in started:
+        assert process.may_fail or "Traceback" not in process.log, process.log

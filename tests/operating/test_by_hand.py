@@ -1,0 +1,158 @@
+"""What a person does first, and what they then see."""
+
+import json
+from collections.abc import Callable
+
+from tidegate_testing.operators import ROOT, Cluster, OperatorProcess, deployment, policy, pool
+
+Operators = Callable[..., OperatorProcess]
+
+
+def test_the_quickstart_has_conditions_that_are_true(cluster: Cluster, operator: Operators) -> None:
+    replica = operator().wait_ready()
+
+    cluster.kubectl("apply", "-f", str(ROOT / "examples" / "quickstart"))
+    cluster.apply(deployment("default"))
+    try:
+        for kind, name in (("aipolicy", "chat"), ("providerpool", "models")):
+            replica.until(
+                lambda kind=kind, name=name: (
+                    cluster.condition(kind, "default", name, "Ready") == "True/Ready"
+                ),
+                f"readiness of {kind} {name}",
+            )
+        printed = cluster.kubectl("get", "aipolicies", "-A")
+        conditions = cluster.conditions("aipolicy", "default", "chat")
+        status = cluster.get("aipolicy", "default", "chat")["status"]
+    finally:
+        cluster.kubectl("delete", "-f", str(ROOT / "examples" / "quickstart"))
+        cluster.delete("deployment", "default", "chat")
+
+    assert printed.splitlines()[0].split() == [
+        "NAMESPACE",
+        "NAME",
+        "READY",
+        "MODE",
+        "SUSPENDED",
+        "SIDECARS",
+        "AGE",
+    ]
+    assert printed.splitlines()[1].split()[:6] == ["default", "chat", "True", "Enforce", "false", "0"]
+    assert {kind: (it["status"], it["reason"]) for kind, it in conditions.items()} == {
+        "Accepted": ("True", "Accepted"),
+        "ResolvedRefs": ("True", "ResolvedRefs"),
+        "Programmed": ("True", "NoSidecars"),
+        "Ready": ("True", "Ready"),
+    }
+    assert all(it["observedGeneration"] == 1 for it in conditions.values())
+    assert status["targets"] == [{"kind": "Deployment", "name": "chat", "pods": 0}]
+    assert status["sidecars"] == {"desired": 0, "programmed": 0, "rejected": 0}
+
+
+def test_a_dangling_pool_is_named_and_mending_it_is_told(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    replica = operator().wait_ready()
+
+    cluster.apply(policy(team, providerPools=[{"name": "absent"}]))
+    replica.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "ResolvedRefs") == "False/RefNotFound",
+        "a condition about the pool",
+    )
+    resolved = cluster.conditions("aipolicy", team, "chat")["ResolvedRefs"]
+    assert "there is no ProviderPool absent" in resolved["message"]
+    assert "spec.providerPools[0]" in resolved["message"]
+    assert cluster.condition("aipolicy", team, "chat", "Ready") == "False/NotReady"
+
+    cluster.apply(pool(team, "absent"))
+    replica.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready",
+        "readiness of the policy",
+    )
+    assert cluster.events(team, "chat") == ["RefNotFound", "ResolvedRefs"]
+
+
+def test_kinds_that_are_installed_later_are_waited_for(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    cluster.kubectl("delete", "-f", str(ROOT / "crds"))
+    try:
+        replica = operator()
+        replica.until(lambda: replica.get("/readyz") is not None, "its health port")
+        replica.until(
+            lambda: "aipolicies.tidegate.dev" in " ".join(replica.facts()["problems"]), "what it waits for"
+        )
+        assert replica.get("/healthz").status == 200  # type: ignore[union-attr]
+    finally:
+        cluster.install()
+
+    replica.wait_ready()
+    cluster.apply(pool(team), policy(team))
+    replica.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready",
+        "readiness of the policy",
+    )
+
+
+def test_other_peoples_conditions_and_fields_are_left_alone(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    cluster.apply(pool(team))
+    foreign = {
+        "type": "Audited",
+        "status": "True",
+        "reason": "ByFinance",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    cluster.kubectl(
+        "patch",
+        "providerpool",
+        "models",
+        f"--namespace={team}",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": {"conditions": [foreign]}}),
+    )
+    replica = operator().wait_ready()
+
+    replica.until(
+        lambda: cluster.condition("providerpool", team, "models", "Ready") == "True/Ready",
+        "readiness of the pool",
+    )
+
+    assert cluster.conditions("providerpool", team, "models")["Audited"] == foreign
+    metadata = cluster.get("providerpool", team, "models")["metadata"]
+    assert "finalizers" not in metadata
+    assert list(metadata.get("annotations", {})) == ["kubectl.kubernetes.io/last-applied-configuration"]
+
+
+def test_a_status_that_somebody_changes_is_put_right(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    replica = operator().wait_ready()
+    cluster.apply(pool(team))
+    replica.until(
+        lambda: cluster.condition("providerpool", team, "models", "Ready") == "True/Ready",
+        "readiness of the pool",
+    )
+    since = cluster.conditions("providerpool", team, "models")["Accepted"]["lastTransitionTime"]
+
+    cluster.kubectl(
+        "patch",
+        "providerpool",
+        "models",
+        f"--namespace={team}",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        '{"status": {"observedGeneration": 7, "sidecars": {"desired": 9, "programmed": 9, "rejected": 0}}}',
+    )
+
+    def is_right() -> bool:
+        status = cluster.get("providerpool", team, "models")["status"]
+        return status["observedGeneration"] == 1 and status["sidecars"]["desired"] == 0
+
+    replica.until(is_right, "the status to be right again")
+    assert cluster.conditions("providerpool", team, "models")["Accepted"]["lastTransitionTime"] == since

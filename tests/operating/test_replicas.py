@@ -1,0 +1,134 @@
+"""Two replicas and more: all serve, one writes, and sidecars never see time go backwards."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
+from tidegate_testing.polling import PollingSidecar
+from tidegate_testing.proxy import Proxy
+
+Operators = Callable[..., OperatorProcess]
+
+
+def limited(namespace: str, requests: int) -> dict[str, object]:
+    return policy(namespace, rateLimits=[{"name": "all", "requests": requests, "per": "1m"}])
+
+
+def observed(cluster: Cluster, namespace: str) -> int:
+    status = cluster.get("aipolicy", namespace, "chat").get("status") or {}
+    return int(status.get("observedGeneration", 0))
+
+
+def test_all_replicas_serve_the_same_and_one_leads(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    replicas = [operator().wait_ready(), operator().wait_ready()]
+    cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
+
+    sidecars = [PollingSidecar(cluster, home, team, "chat-0") for _ in replicas]
+    envelopes = [sidecar.has(replica) for sidecar, replica in zip(sidecars, replicas, strict=True)]
+
+    assert envelopes[0].config == envelopes[1].config
+    assert sidecars[0].tag == sidecars[1].tag
+    assert [replica.leads for replica in replicas].count(True) == 1
+
+
+def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operators, team: str) -> None:
+    first = operator().wait_ready()
+    second = operator().wait_ready()
+    cluster.apply(pool(team), limited(team, 5))
+    first.until(lambda: observed(cluster, team) == 1, "the first status")
+
+    first.kill()
+    cluster.apply(limited(team, 6))
+
+    second.until(lambda: observed(cluster, team) == 2, "the status by the second replica", within_s=10)
+    assert second.leads
+
+
+def test_a_leader_that_is_told_to_stop_hands_over_at_once(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    """Released, not run out: with a Lease of a minute the second replica would come too late otherwise."""
+    minute = {"TIDEGATE_LEASE_DURATION_MS": "60000", "TIDEGATE_LEASE_RENEW_MS": "40000"}
+    first = operator(**minute).wait_ready()
+    second = operator(**minute).wait_ready()
+    assert first.leads
+
+    assert first.stop() == 0
+
+    second.until(lambda: second.leads, "the second replica to lead", within_s=5)
+    assert "the Lease was given back" in first.log
+
+
+def test_a_leader_that_was_frozen_does_not_write_when_it_wakes(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    """Two leaders for a moment: the one that sleeps past its Lease still thinks that it holds it."""
+    first = operator().wait_ready()
+    second = operator().wait_ready()
+    cluster.apply(pool(team), limited(team, 5))
+    first.until(lambda: observed(cluster, team) == 1, "the first status")
+
+    first.freeze()
+    cluster.apply(limited(team, 6))
+    second.until(lambda: observed(cluster, team) == 2, "the status by the second replica")
+    writes = first.log.count("status of")
+    first.thaw()
+
+    first.until(lambda: first.get("/readyz") is not None and not first.leads, "the first to step back")
+    cluster.apply(limited(team, 7))
+    second.until(lambda: observed(cluster, team) == 3, "the next status")
+    assert second.leads
+    assert not first.leads
+    assert first.log.count("status of") == writes
+    assert first.metric('status_writes_total{kind="AIPolicy",result="failed"}') == 0
+
+
+def test_a_sidecar_is_never_given_something_older_by_a_replica_that_lags(
+    cluster: Cluster, operator: Operators, team: str, home: str, tmp_path: Path
+) -> None:
+    proxy = Proxy.before(cluster.control_plane.server)
+    try:
+        current = operator().wait_ready()
+        lagging = operator(
+            kubeconfig=proxy.kubeconfig(cluster.control_plane.kubeconfig, tmp_path)
+        ).wait_ready()
+        cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
+        sidecar = PollingSidecar(cluster, home, team, "chat-0")
+        sidecar.has(lagging)
+        current.until(lambda: sidecar.poll(current) or sidecar.status == 304, "both to serve")
+
+        proxy.cut()
+        cluster.apply(limited(team, 6))
+        current.until(lambda: sidecar.poll(current), "the change by the current replica")
+        assert sidecar.limits == {"all": 6}
+
+        for _ in range(5):
+            assert not sidecar.poll(lagging)
+            assert sidecar.status == 304
+        assert "this replica has seen less than a sidecar" in lagging.log
+
+        proxy.mend()
+        cluster.apply(limited(team, 7))
+        lagging.until(lambda: sidecar.poll(lagging) and sidecar.limits == {"all": 7}, "it to catch up")
+    finally:
+        proxy.close()
+
+
+def test_a_replica_that_started_later_serves_sidecars_that_have_seen_more(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    """A list knows a later version than the events that the others have seen: who is behind looks again at once."""
+    first = operator().wait_ready()
+    cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
+    PollingSidecar(cluster, home, team, "chat-0").has(first)
+    cluster.kubectl("create", "configmap", "noise", f"--namespace={home}")
+    second = operator().wait_ready()
+    sidecar = PollingSidecar(cluster, home, team, "chat-0")
+    sidecar.has(second)
+
+    cluster.apply(limited(team, 6))
+
+    first.until(lambda: sidecar.poll(first), "the change by the first replica", within_s=5)
+    assert sidecar.limits == {"all": 6}

@@ -1,0 +1,87 @@
+"""etcd restored from a backup: resourceVersions fall, and nothing that was remembered can be compared any more."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tidegate_cluster.builder import provide
+from tidegate_cluster.controlplane import ControlPlane
+from tidegate_cluster.ledger import Ledger, Purpose
+from tidegate_cluster.programs import API_SERVER_PROGRAMS
+from tidegate_cluster.settings import Settings
+from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
+from tidegate_testing.polling import PollingSidecar
+
+
+class Backup:
+    """A copy of etcd's data, made and restored while nobody uses it."""
+
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self._control_plane = control_plane
+        self._copy = control_plane.folder / "backup"
+
+    def make(self) -> None:
+        self._with_etcd_stopped(lambda data: shutil.copytree(data, self._copy))
+
+    def restore(self) -> None:
+        def replace(data: Path) -> None:
+            shutil.rmtree(data)
+            shutil.copytree(self._copy, data)
+
+        self._with_etcd_stopped(replace)
+
+    def _with_etcd_stopped(self, action: Callable[[Path], object]) -> None:
+        servers = self._control_plane._servers
+        self._control_plane.stop_apiserver()
+        servers.stop("etcd")
+        (data,) = self._control_plane.folder.glob("etcd-*.data")
+        action(data)
+        servers.restart("etcd")
+        self._control_plane.start_apiserver()
+
+
+@pytest.fixture
+def own_control_plane(cluster_settings: Settings, tmp_path: Path) -> Iterator[ControlPlane]:
+    """A control plane for one test: its history is about to be rewritten."""
+    programs = provide(API_SERVER_PROGRAMS, cluster_settings, lambda _: None)
+    ledger = Ledger(cluster_settings.cache, Purpose.TESTS)
+    with ControlPlane(programs=programs, folder=tmp_path / "control-plane", ledger=ledger) as started:
+        yield started
+
+
+def test_after_a_restore_a_new_epoch_begins_and_sidecars_follow(
+    own_control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    cluster = Cluster(own_control_plane)
+    cluster.install()
+    cluster.kubectl("create", "serviceaccount", "default", "--namespace=default")
+    cluster.apply(pool("default"), policy("default"), injected_pod("default", "chat-0"))
+    backup = Backup(own_control_plane)
+    backup.make()
+    replica = OperatorProcess(
+        kubeconfig=own_control_plane.kubeconfig,
+        namespace="default",
+        folder=tmp_path,
+        settings={"TIDEGATE_RELIST_MS": "1000"},
+    )
+    replica.start().wait_ready()
+    cluster.apply(policy("default", rateLimits=[{"name": "all", "requests": 5, "per": "1m"}]))
+    sidecar = PollingSidecar(cluster, "default", "default", "chat-0")
+    replica.until(lambda: sidecar.poll(replica) and sidecar.limits == {"all": 5}, "the newer configuration")
+    assert sidecar.envelope is not None
+    before = sidecar.envelope.as_of
+
+    backup.restore()
+
+    assert replica.wait() == 1
+    assert "etcd was restored" in replica.log
+    replica.start().wait_ready()
+    # the certificates went back in time as well, and this sidecar was never told of the new authority
+    restarted = PollingSidecar(cluster, "default", "default", "chat-0")
+    restarted.envelope, restarted.tag = sidecar.envelope, sidecar.tag
+    replica.until(lambda: restarted.poll(replica), "the restored configuration")
+    assert restarted.limits == {}
+    assert restarted.envelope.as_of.epoch > before.epoch
+    assert dict(restarted.envelope.as_of.versions)["AIPolicy"] < dict(before.versions)["AIPolicy"]
+    assert replica.stop() == 0

@@ -1,0 +1,3 @@
+from tidegate_testing.fixtures import simulator
+
+__all__ = ["simulator"]

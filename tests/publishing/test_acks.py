@@ -1,0 +1,158 @@
+"""Which pod runs what: the summaries tell the truth, whatever the order in which replicas report."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tidegate_testing import configs
+
+from tidegate_operator.publish.acks import (
+    AckBook,
+    AckReport,
+    Expected,
+    Lag,
+    Lagging,
+    PodAck,
+    Summary,
+    objects_in,
+    summarise,
+    to_report,
+)
+from tidegate_policy import wire
+
+MS = 1_000_000
+words = st.builds(
+    PodAck,
+    pod_uid=st.sampled_from("abc"),
+    digest=st.sampled_from(("", "old", "new")),
+    refused=st.sampled_from(("", "new")),
+    seen_ns=st.integers(0, 10).map(lambda ms: ms * MS),
+)
+
+
+def want(name: str, *counts_for: str, digest: str = "new") -> Expected[str]:
+    return Expected(
+        pod_uid=name, pod=f"team-a/{name}", digests=frozenset({digest}), counts_for=counts_for or ("policy",)
+    )
+
+
+def test_a_summary_counts_pods_and_names_those_that_lag() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="good", digest="new"))
+    book.take(PodAck(pod_uid="old", digest="old"))
+    book.take(PodAck(pod_uid="bad", digest="old", refused="new", why="no such dialect"))
+    pods = [want(name) for name in ("good", "old", "bad", "silent")]
+    assert summarise(book, pods) == {
+        "policy": Summary(
+            desired=4,
+            programmed=1,
+            rejected=1,
+            lagging=(
+                Lagging(Lag.REFUSED, "team-a/bad", "no such dialect"),
+                Lagging(Lag.OUTDATED, "team-a/old"),
+                Lagging(Lag.UNHEARD, "team-a/silent"),
+            ),
+        )
+    }
+
+
+def test_a_pod_counts_for_each_of_its_objects() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="a", digest="new"))
+    found = summarise(book, [want("a", "policy", "pool"), want("b", "pool")])
+    assert (found["policy"].desired, found["pool"].desired, found["pool"].programmed) == (1, 2, 1)
+
+
+def test_a_former_refusal_is_none_of_what_is_published_now() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="a", digest="new", refused="newer"))
+    assert summarise(book, [want("a")])["policy"].programmed == 1
+
+
+def test_at_most_five_pods_are_named() -> None:
+    found = summarise(AckBook(), [want(f"pod-{number}") for number in range(9)])
+    assert (found["policy"].desired, len(found["policy"].lagging)) == (9, 5)
+
+
+def test_objects_of_a_configuration_are_its_policies_and_pools() -> None:
+    config = configs.config(configs.pool(configs.provider("one", "http://one.test")))
+    assert objects_in(config) == (configs.POLICY, configs.POOL)
+
+
+def test_a_pod_that_is_not_heard_any_more_is_forgotten() -> None:
+    book = AckBook(forget_after_ns=100)
+    for number in range(5):
+        book.take(PodAck(pod_uid=f"pod-{number}", digest="new", seen_ns=number * 50))
+    book.expire(251)
+    assert [ack.pod_uid for ack in book] == ["pod-4"]
+
+
+def test_a_deleted_pod_is_forgotten_at_once() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="a", digest="new"))
+    before = book.revision
+    book.forget("a")
+    book.forget("a")
+    assert (len(book), book.revision) == (0, before + 1)
+
+
+def test_the_book_is_bounded() -> None:
+    book = AckBook(max_pods=3)
+    for number in range(10):
+        book.take(PodAck(pod_uid=f"pod-{number}", seen_ns=number))
+    assert [ack.pod_uid for ack in book] == ["pod-7", "pod-8", "pod-9"]
+
+
+def test_only_a_change_raises_the_revision() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="a", digest="new", seen_ns=1))
+    before = book.revision
+    book.take(PodAck(pod_uid="a", digest="new", seen_ns=2))
+    assert book.revision == before
+    book.take(PodAck(pod_uid="a", digest="newer", seen_ns=3))
+    assert book.revision == before + 1
+
+
+@settings(deadline=None)
+@given(st.lists(words, unique_by=lambda ack: (ack.pod_uid, ack.seen_ns)), st.randoms())
+def test_the_order_of_reports_makes_no_difference(acks: list[PodAck], random: st.Random) -> None:  # type: ignore[name-defined] # the strategy's own type
+    """The newest word of each pod holds, whichever replica brings it and whenever."""
+    shuffled = list(acks)
+    random.shuffle(shuffled)
+    ours, theirs = AckBook(), AckBook()
+    for ack in acks:
+        ours.take(ack)
+    for ack in shuffled:
+        theirs.merge(to_report([ack], 20 * MS), 20 * MS)
+    assert {ack.pod_uid: ack for ack in ours} == {ack.pod_uid: ack for ack in theirs}
+
+
+@settings(deadline=None)
+@given(st.lists(words), st.lists(st.sampled_from("abcd"), unique=True))
+def test_a_summary_adds_up(acks: list[PodAck], pods: list[str]) -> None:
+    book = AckBook()
+    for ack in acks:
+        book.take(ack)
+    for summary in summarise(book, [want(pod) for pod in pods]).values():
+        assert summary.desired == len(pods)
+        assert summary.programmed + len(summary.lagging) == summary.desired
+        assert summary.rejected <= len(summary.lagging)
+
+
+def test_a_report_survives_the_wire_and_the_other_clock() -> None:
+    report = to_report([PodAck(pod_uid="a", digest="d", refused="r", why="größer", seen_ns=3 * MS)], 10 * MS)
+    assert report.acks[0].age_ms == 7
+    read = wire.decode(AckReport, wire.encode(report))
+    assert read == report
+    book = AckBook()
+    book.merge(read, 1_007 * MS)
+    ack = book.get("a")
+    assert ack is not None
+    assert ack.seen_ns == 1_000 * MS
+
+
+@pytest.mark.parametrize("age_ms", [-5, 0])
+def test_an_age_from_the_future_is_now(age_ms: int) -> None:
+    report = to_report([PodAck(pod_uid="a", seen_ns=0)], age_ms * MS)
+    assert report.acks[0].age_ms == 0

@@ -1,0 +1,159 @@
+"""Connections are taken in turn, and who says nothing, speaks no TLS or hangs up keeps nobody else out."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import pytest
+import uvloop
+from tidegate_testing import configs
+from tidegate_testing.publisher import (
+    CHAT,
+    Cluster,
+    Poller,
+    Publisher,
+    a_pod,
+    edition,
+    first_bundle,
+    running_publisher,
+)
+
+from tidegate_operator.publish.accepting import Acceptor
+from tidegate_operator.publish.tls import load, serving_context, trusting_context
+
+FIRST = configs.config(configs.pool(configs.provider("one", "http://one.test")))
+SECOND = configs.config(configs.pool(configs.provider("two", "http://two.test")))
+
+
+async def test_what_is_no_tls_is_closed_and_others_are_served(
+    publisher: Publisher, poller: Poller, token: str
+) -> None:
+    publisher.board.publish(edition((CHAT, FIRST)))
+    port = int(publisher.url.rpartition(":")[2])
+    for said in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01garbage", b""):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        if not said:
+            writer.close()
+        async with asyncio.timeout(10):
+            while await reader.read(1_000):
+                pass
+        writer.close()
+        await writer.wait_closed()
+    assert (await poller.poll(token)).status == 200
+
+
+class Turns:
+    """An acceptor for two handshakes at once, with clients that say nothing."""
+
+    def __init__(self, *, handshake_s: float) -> None:
+        bundle = first_bundle()
+        self.tls = trusting_context(bundle.trust)
+        context = serving_context()
+        load(context, bundle.leaf.certificate_pem, bundle.leaf.key_pem)
+        self.acceptor = Acceptor(asyncio.Protocol, context, at_once=2, handshake_s=handshake_s)
+        self.host, self.port = self.acceptor.listen("127.0.0.1", 0)
+
+    def silent(self) -> socket.socket:
+        return socket.create_connection((self.host, self.port))
+
+    async def connect(self) -> None:
+        _, writer = await asyncio.open_connection(
+            self.host, self.port, ssl=self.tls, server_hostname="localhost"
+        )
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_silent_clients_lose_their_turn() -> None:
+    turns = Turns(handshake_s=0.05)
+    silent = [turns.silent() for _ in range(6)]
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        await turns.connect()
+        turns.acceptor.close()
+    for client in silent:
+        client.close()
+
+
+async def test_nobody_is_served_after_the_end() -> None:
+    turns = Turns(handshake_s=5)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(turns.acceptor.run())
+        await turns.connect()
+        turns.acceptor.close()
+        await task
+        with pytest.raises(ConnectionRefusedError):
+            turns.silent()
+
+
+async def test_a_system_without_descriptors_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tidegate_operator.publish.accepting._PAUSE_S", 0)
+    turns = Turns(handshake_s=5)
+    listening = turns.acceptor._socket
+    assert listening is not None
+    errors = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ECONNABORTED, "gone")]
+
+    class Short:
+        """A listening socket of a system that is short of something."""
+
+        def __init__(self, listening: socket.socket) -> None:
+            self._listening = listening
+
+        def accept(self) -> object:
+            if errors:
+                raise errors.pop(0)
+            return self._listening.accept()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._listening, name)
+
+    turns.acceptor._socket = Short(listening)  # type: ignore[assignment] # it acts like one
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        await turns.connect()
+        turns.acceptor.close()
+    assert "no connection can be accepted: Too many open files" in caplog.text
+
+
+async def test_a_port_that_is_taken_is_an_error(publisher: Publisher) -> None:
+    port = int(publisher.url.rpartition(":")[2])
+    acceptor = Acceptor(asyncio.Protocol, serving_context())
+    with pytest.raises(OSError, match="in use"):
+        acceptor.listen("127.0.0.1", port)
+
+
+def test_the_loop_that_production_uses_serves_the_same() -> None:
+    """uvloop has a TLS of its own: waiting, waking, a new certificate and the end work there as well."""
+
+    async def scenario() -> None:
+        cluster = Cluster(a_pod())
+        token = cluster.token(a_pod())
+        async with running_publisher(cluster) as publisher, Poller(publisher) as poller:
+            large = configs.config(
+                configs.pool(*(configs.provider(f"p{n}", f"http://{'x' * 2_000}.test") for n in range(100)))
+            )
+            publisher.board.publish(edition((CHAT, large)))
+            first = await poller.poll(token)
+            assert first.envelope.config == large
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(poller.poll(token, wait_s=30, if_none_match=first.tag))
+                await publisher.until_idle(1)
+                publisher.use(first_bundle())
+                assert (await waiting).envelope.trust == publisher.bundle.trust
+                waiting = tasks.create_task(poller.poll(token, wait_s=30, if_none_match=waiting.result().tag))
+                await publisher.until_idle(1)
+                async with Poller(publisher) as informed:
+                    assert (await informed.poll(token)).status == 200
+                publisher.board.publish(edition((CHAT, SECOND)))
+                assert (await waiting).envelope.config == SECOND
+                waiting = tasks.create_task(poller.poll(token, wait_s=30, if_none_match=waiting.result().tag))
+                await publisher.until_idle(1)
+                await publisher.server.stop(5)
+            assert waiting.result().code == "stopping"
+
+    uvloop.run(scenario())

@@ -1,0 +1,98 @@
+"""An application that reads slowly slows its provider down; what is held in between stays small."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from tidegate_testing.configs import config, pool, provider
+from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, delta, raw_provider
+from tidegate_testing.sidecar import running_sidecar
+from tidegate_testing.wire import Connection, ask
+
+from tidegate_sidecar.telemetry.records import Ending
+
+EVENT = delta("x" * 16_000)
+HELD_BYTES = 16 * 2**20
+"""Buffers of two sockets on either side, which the kernel lets grow, and a few pieces of ours."""
+
+
+async def test_a_slow_application_slows_the_provider_down() -> None:
+    sent = 0
+    stalled = asyncio.Event()
+
+    async def flood(call: ProviderCall) -> None:
+        nonlocal sent
+        await call.begin_stream()
+        while not stalled.is_set():
+            sent += 1
+            try:
+                async with asyncio.timeout(0.5):
+                    await call.event(EVENT)
+            except TimeoutError:  # it is on its way, as soon as anybody takes it
+                stalled.set()
+        await call.event(delta("", "stop") + DONE)
+        await call.end_stream()
+
+    async with (
+        raw_provider(flood) as raw,
+        running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
+    ):
+        address = sidecar.listening.app[0]
+        async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
+            await app.post(ask(stream=True), head="connection: close\r\n")
+            async with asyncio.timeout(20):
+                await stalled.wait()
+            assert sent * len(EVENT) < HELD_BYTES
+            received = await app.rest()
+            assert received.endswith(DONE + b"\r\n0\r\n\r\n")
+            assert received.count(b"data: ") == sent + 2
+            await sidecar.records.wait(1)
+            assert sidecar.records.last.ending is Ending.SERVED
+
+
+async def test_an_application_that_reads_nothing_is_cut_off() -> None:
+    """It would hold its provider's connection, and a place among the calls in flight, for ever."""
+    over = asyncio.Event()
+
+    async def flood(call: ProviderCall) -> None:
+        await call.begin_stream()
+        try:
+            while True:
+                await call.event(EVENT)
+        finally:
+            over.set()
+
+    async with (
+        raw_provider(flood) as raw,
+        running_sidecar(config(pool(provider("only", raw.url))), app_stall_ms=100) as sidecar,
+    ):
+        address = sidecar.listening.app[0]
+        async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
+            await app.post(ask(stream=True))
+            await sidecar.records.wait(1)
+            async with asyncio.timeout(5):
+                await over.wait()
+        record = sidecar.records.last
+        assert record.ending is Ending.CLIENT_GONE
+        assert record.reason == "the application took nothing of its answer for 100 ms"
+
+
+async def test_a_large_whole_answer_may_be_read_slowly() -> None:
+    """Slow is not stalled: as long as some of it is taken, the answer goes on."""
+    body = {**COMPLETION, "padding": "x" * 8 * 2**20}
+
+    async def answer(call: ProviderCall) -> None:
+        await call.answer(body)
+
+    async with (
+        raw_provider(answer) as raw,
+        running_sidecar(config(pool(provider("only", raw.url))), app_stall_ms=200) as sidecar,
+    ):
+        address = sidecar.listening.app[0]
+        async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
+            await app.post(ask())
+            await app.read_until(b"\r\n\r\n")
+            await app.reader.readexactly(len(json.dumps(body)))
+            await sidecar.records.wait(1)
+            assert sidecar.records.last.ending is Ending.SERVED

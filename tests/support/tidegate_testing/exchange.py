@@ -1,0 +1,71 @@
+"""The exchange alone, behind a real server: for tests that put something else in the place of one of its parts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from tidegate_policy.model import CompiledConfig
+from tidegate_sidecar.clock import Clock
+from tidegate_sidecar.config.live import Live
+from tidegate_sidecar.config.source import Loaded
+from tidegate_sidecar.credentials.keyring import Keyring
+from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.proxy.exchange import Exchange, Services
+from tidegate_sidecar.proxy.server import Handler, listening
+from tidegate_sidecar.proxy.upstream import ProviderLeg, SessionLeg
+from tidegate_sidecar.settings import Settings
+from tidegate_sidecar.telemetry.metrics import Metrics
+from tidegate_testing.sidecar import IDENTITY, LOCAL, Records
+from tidegate_testing.tasks import no_task_left
+from tidegate_testing.wire import Connection, ask
+
+
+class RunningExchange:
+    """An exchange that listens."""
+
+    def __init__(self, services: Services, host: str, port: int, records: Records) -> None:
+        self.services = services
+        self.records = records
+        self.address = (host, port)
+
+    async def connect(self) -> Connection:
+        return await Connection.open(*self.address)
+
+    async def ask(self, *, path: str = "/openai/v1/chat/completions", head: str = "", **more: Any) -> bytes:
+        """One call on a connection of its own, and all that comes back."""
+        async with await self.connect() as app:
+            await app.post(ask(**more), path=path, head=f"connection: close\r\n{head}")
+            return await app.rest()
+
+
+@asynccontextmanager
+async def running_exchange(
+    config: CompiledConfig,
+    *,
+    leg: ProviderLeg | None = None,
+    clock: Clock | None = None,
+    wrap: Callable[[Handler], Handler] = lambda handler: handler,
+    **settings: Any,
+) -> AsyncIterator[RunningExchange]:
+    """Serve `config`; `wrap` may stand between the server and the exchange."""
+    clock, metrics, records = clock or Clock(), Metrics(), Records()
+    live = Live(clock, metrics)
+    live.apply(Loaded(config=config, identity=IDENTITY))
+    async with no_task_left(), AsyncExitStack() as stack:
+        services = Services(
+            live=live,
+            leg=leg or await stack.enter_async_context(SessionLeg()),
+            keyring=Keyring({}),
+            metrics=metrics,
+            records=records,
+            in_flight=InFlight(),
+            settings=Settings(**settings),
+            clock=clock,
+            random=random.Random(0).random,  # noqa: S311 - the same choices in each run
+        )
+        listener = await stack.enter_async_context(listening(wrap(Exchange(services).handle), LOCAL))
+        address = listener.addresses[0]
+        yield RunningExchange(services, address.host, address.port, records)

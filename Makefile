@@ -4,10 +4,10 @@ PROVIDER ?= simulated
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := policy operator sidecar cli tests
+SOURCES := policy operator sidecar cli tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds cluster cluster-down clean
+.PHONY: help run test check format crds rbac bench-control-plane cluster cluster-down clean
 
 ##@ Use
 run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
@@ -23,6 +23,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tidegate_operator.api.generate --check crds
+	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
 
 format: $(READY) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
@@ -30,6 +31,14 @@ format: $(READY) ## Format, and mend what the linter can mend
 
 crds: $(READY) ## Write crds/ from the API models
 	$(BIN)/python -m tidegate_operator.api.generate crds
+
+rbac: $(READY) ## Write deploy/rbac from the table of rights
+	$(BIN)/python -m tidegate_operator.cluster.rights deploy/rbac
+
+bench-control-plane: $(READY) ## Measure compile, delivery and idle polls against a real API server; prints tables
+	$(BIN)/python bench/compile.py
+	PYTHONPATH=tests/cluster:tests/support $(BIN)/python bench/config_polls.py
+	PYTHONPATH=tests/cluster:tests/support $(BIN)/python bench/control_plane.py
 
 cluster: $(READY) ## Start a real Kubernetes API server on loopback, for a person; Ctrl-C ends it
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster up $(ARGS)
@@ -41,7 +50,7 @@ clean: ## Remove what the targets above made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tidegate_cli.__main__ import main
+from tidegate_operator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -56,3 +58,10 @@ def test_every_metric_of_the_sidecar_is_documented() -> None:
     documented = (ROOT / "docs/operations/standalone.md").read_text()
     for name in re.findall(r"\"((?:ai|tidegate)_[a-z_]+)\"", metrics):
         assert name in documented, name
+
+
+def test_every_setting_of_the_operator_is_documented() -> None:
+    documented = (ROOT / "docs/operations/operator.md").read_text()
+    for item in dataclasses.fields(Settings):
+        if item.name not in ("in_cluster", "kubeconfig"):
+            assert f"`TIDEGATE_{item.name.upper()}`" in documented, item.name

@@ -16,7 +16,7 @@ from tidegate_cli.simulator.server import Simulator
 from tidegate_policy.model import CompiledConfig, CredentialRef, ObjectRef, RetryOn
 from tidegate_sidecar.telemetry.records import Ending
 
-TIMELY = replace(TIMEOUTS, connect_ms=1_000, first_token_ms=100, request_ms=5_000)
+TIMELY = replace(TIMEOUTS, connect_ms=1_000, first_token_ms=250, request_ms=5_000)
 
 
 def three(simulator: Simulator, **changes: object) -> CompiledConfig:
@@ -158,7 +158,7 @@ async def test_a_provider_that_does_not_take_the_connection_moves_the_call_on(si
             pool(
                 provider("first", f"http://127.0.0.1:{address[1]}/v1"),
                 provider("second", f"{simulator.provider_url('second')}/v1", priority=1),
-                timeouts=replace(TIMEOUTS, connect_ms=100),
+                timeouts=replace(TIMEOUTS, connect_ms=250),
             )
         )
         async with running_sidecar(cfg) as sidecar:

@@ -120,6 +120,41 @@ async def test_a_system_without_descriptors_is_asked_again(
     assert "no connection can be accepted: Too many open files" in caplog.text
 
 
+LARGE = configs.config(
+    configs.pool(*(configs.provider(f"p{n}", f"http://{'x' * 2_000}.test") for n in range(5_000)))
+)
+"""Ten megabytes: more than the system takes for a client that does not read."""
+
+
+@pytest.mark.parametrize("client", ["hangs up", "takes nothing"])
+async def test_a_sidecar_that_does_not_take_its_answer_holds_nothing(
+    publisher: Publisher,
+    token: str,
+    client: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tidegate_operator.publish.server.SEND_S", 20 if client == "hangs up" else 0.1)
+    publisher.board.publish(edition((CHAT, LARGE)))
+    port = int(publisher.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1",
+        port,
+        ssl=trusting_context(publisher.bundle.trust),
+        server_hostname="localhost",
+        limit=1_000,
+    )
+    request = f"GET /v1/config HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
+    writer.write(f"{request}x-tidegate-schema-versions: 1\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert publisher.observer.open == 1
+    if client == "hangs up":
+        writer.transport.abort()
+    await publisher.observer.until(lambda it: it.open == 0)
+    writer.transport.abort()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_port_that_is_taken_is_an_error(publisher: Publisher) -> None:
     port = int(publisher.url.rpartition(":")[2])
     acceptor = Acceptor(asyncio.Protocol, serving_context())

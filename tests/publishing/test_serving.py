@@ -175,7 +175,7 @@ async def test_certificates_rotate_while_polls_are_open_and_none_is_lost(
         ({"method": "PUT"}, 404, "not_found"),
     ],
 )
-async def test_problems_have_a_status_a_code_and_a_message(  # noqa: PLR0917 - a table, and fixtures
+async def test_problems_have_a_status_a_code_and_a_message(
     publisher: Publisher, poller: Poller, token: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     publisher.board.publish(edition((CHAT, FIRST)))

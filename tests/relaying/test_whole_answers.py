@@ -211,7 +211,7 @@ class TestAnAnswerLargerThanIsHeld:
                     pool(
                         provider("only", raw.url),
                         provider("other", raw.url, priority=1),
-                        timeouts=replace(TIMEOUTS, request_ms=200),
+                        timeouts=replace(TIMEOUTS, request_ms=500),
                     )
                 ),
                 max_response_bytes=self.LIMIT,

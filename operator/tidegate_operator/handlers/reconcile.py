@@ -11,13 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.owners import Owners
 from tidegate_operator.compile.compilation import ClassKey, Compilation
-from tidegate_operator.compile.compiler import compile_snapshot
+from tidegate_operator.compile.compiler import Compiler
 from tidegate_operator.handlers.news import News
 from tidegate_operator.index.objects import Change, Held
 from tidegate_operator.index.snapshot import Snapshot, Workload
@@ -63,6 +63,7 @@ class Reconciler:
         quiet_ms: see settings, `debounce_ms`.
         at_most_ms: see settings, `debounce_max_ms`.
         compiled: the newest result; None before the first compile.
+        compiler: keeps what an edit does not touch; used by one compile at a time.
         looked_up: invalid forms for which the persisted ones have been read.
     """
 
@@ -76,6 +77,7 @@ class Reconciler:
     quiet_ms: int
     at_most_ms: int
     compiled: Compiled | None = None
+    compiler: Compiler = field(default_factory=Compiler)
     looked_up: frozenset[tuple[str, int]] = frozenset()
 
     async def run(self) -> None:
@@ -98,10 +100,11 @@ class Reconciler:
         started_s = time.perf_counter()
         try:
             compilation, published = await asyncio.to_thread(
-                _compile, snapshot, self.compiled.published if self.compiled else {}
+                _compile, self.compiler, snapshot, self.compiled.published if self.compiled else {}
             )
         except Exception:  # noqa: BLE001
-            # an error of ours: what is in force stays in force, and the next change is another try
+            # an error of ours: what is in force stays in force, and the next change is another try, from nothing
+            self.compiler = Compiler()
             self.metrics.compiles.labels("failed").inc()
             _log.exception("the compile failed; what was published before stays in force")
             return
@@ -162,14 +165,14 @@ class Reconciler:
 
 
 def _compile(
-    snapshot: Snapshot, former: Mapping[ClassKey, Published]
+    compiler: Compiler, snapshot: Snapshot, former: Mapping[ClassKey, Published]
 ) -> tuple[Compilation, Mapping[ClassKey, Published]]:
     """In a thread: compile, and encode what is new."""
-    compilation = compile_snapshot(snapshot)
+    compilation = compiler.compile(snapshot)
     published = {}
     for key, config in compilation.configs.items():
         known = former.get(key)
-        published[key] = known if known is not None and known.config == config else Published.of(config)
+        published[key] = known if known is not None and known.config is config else Published.of(config)
     return compilation, published
 
 

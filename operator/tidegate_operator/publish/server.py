@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 KEEPALIVE_S: Final = 75.0
 """Between two requests of a connection, and until the first."""
 BODY_S: Final = 10.0
+SEND_S: Final = 30.0
 PIECE_BYTES: Final = 4_096
 CLOSE_S: Final = 2.0
 
@@ -167,10 +168,16 @@ async def _send(request: web.BaseRequest, response: web.StreamResponse, body: by
     response until the next request: a configuration of 100 KB would cost 200 KB more for each sidecar, for ever.
     """
     response.content_length = len(body)
-    await response.prepare(request)
-    for begin in range(0, len(body), PIECE_BYTES):
-        await response.write(body[begin : begin + PIECE_BYTES])
-    await response.write_eof()
+    try:
+        async with asyncio.timeout(SEND_S):
+            await response.prepare(request)
+            for begin in range(0, len(body), PIECE_BYTES):
+                await response.write(body[begin : begin + PIECE_BYTES])
+            await response.write_eof()
+    except (ConnectionError, TimeoutError):
+        # The sidecar hung up, or takes nothing any more: it asks again.
+        if request.transport is not None:
+            request.transport.abort()
     return response
 
 

@@ -58,6 +58,8 @@ class FailedTry(Exception):  # noqa: N818 - it is the failure of a try, not of t
 
 def failed_on_the_way(error: UpstreamError) -> FailedTry:
     """A fault of the connection."""
+    if error.fault is UpstreamFault.GARBAGE:
+        return garbage(str(error))
     case = Case.TIMEOUT if error.fault is UpstreamFault.CONNECT_TIMEOUT else Case.UNREACHABLE
     return FailedTry(RetryOn.CONNECT_FAILURE, str(error), case=case)
 
@@ -98,10 +100,11 @@ class Out:
 
 def no_answer(pool: ObjectRef, model: str, attempts: Sequence[AttemptRecord], last: FailedTry) -> Refusal:
     """The refusal of a call whose tries came to nothing, the last of them without words to pass on."""
+    count = "1 try" if len(attempts) == 1 else f"{len(attempts)} tries"
     tries = "; ".join(f"{it.provider}: {it.reason}" for it in attempts if it.reason)
     return Refusal(
         case=last.case,
-        message=f"No provider of {pool} answered for {model!r} ({len(attempts)} tries; {tries}).",
+        message=f"No provider of {pool} answered for {model!r} ({count}; {tries}).",
         source=pool,
         retry_after_ms=RETRY_AFTER_MS if last.retry_after_ms is None else last.retry_after_ms,
         details={"attempts": len(attempts)},

@@ -33,9 +33,8 @@ def installation(
     """Our CRDs, applied by server-side apply and served; what the server answered, by kind."""
     with connection(control_plane, tmp_path_factory.mktemp("client")) as server:
         replies = {kind.name: apply_crd(server, kind) for kind in KINDS.values()}
-        names = [f"crd/{kind.crd_name}" for kind in KINDS.values()]
-        control_plane.kubectl("wait", "--for=condition=Established", f"--timeout={_LIMIT_S}s", *names)
-        wait_until(lambda: _is_served(server), within_s=_LIMIT_S, what="publication of the kinds")
+        wait_until(lambda: _are_established(server), within_s=_LIMIT_S, what="Established=True of our kinds")
+        wait_until(lambda: _are_published(server), within_s=_LIMIT_S, what="publication of our kinds")
     return replies
 
 
@@ -74,8 +73,16 @@ def apply_crd(server: Server, kind: Kind) -> Reply:
     return server.apply(f"{DEFINITIONS}/{kind.crd_name}", text, "tidegate-tests")
 
 
-def _is_served(server: Server) -> bool:
-    """Both what answers requests and what `kubectl explain` reads come a moment after the condition."""
+def _are_established(server: Server) -> bool:
+    definitions = [server.send("GET", f"{DEFINITIONS}/{kind.crd_name}").document for kind in KINDS.values()]
+    return all(
+        any(it["type"] == "Established" and it["status"] == "True" for it in conditions or ())
+        for conditions in (definition.get("status", {}).get("conditions") for definition in definitions)
+    )
+
+
+def _are_published(server: Server) -> bool:
+    """What answers requests, and what `kubectl explain` reads, come a moment after the condition."""
     if any(server.send("GET", collection(kind)).status != 200 for kind in KINDS.values()):
         return False
     published = server.send("GET", f"/openapi/v3/apis/{API_VERSION}").document

@@ -107,9 +107,14 @@ class Server:
         url = f"{path}?{urlencode(query)}" if query else path
         self._connection.request(method, url, body=None if body is None else data, headers=headers)
         response = self._connection.getresponse()
-        document = json.loads(response.read())
+        text = response.read().decode()
+        is_json = response.headers.get_content_type() == "application/json"
         return Reply(
-            status=response.status, document=document, warnings=response.headers.get_all("Warning") or []
+            status=response.status,
+            document=json.loads(text)
+            if is_json
+            else {"message": text},  # paths not served yet: "page not found"
+            warnings=response.headers.get_all("Warning") or [],
         )
 
     def apply(self, path: str, document: object, manager: str, **query: str) -> Reply:

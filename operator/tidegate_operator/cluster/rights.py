@@ -1,0 +1,232 @@
+"""What Tidegate's processes and its users may do in a cluster: the table, and the manifests made from it.
+
+    python -m tidegate_operator.cluster.rights [--check] DIR
+
+writes one file per ServiceAccount, and one for people. With `--check` nothing is written; the exit code is 1 when a
+file differs. Every right has its reason beside it. What is not here is forbidden, above all: reading Secrets (but the one
+with our certificates), writing specs of anything, and webhooks that are not ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tidegate_operator.api.kinds import GROUP, KINDS
+from tidegate_operator.api.yamltext import to_yaml
+from tidegate_operator.cluster.last_good import shard_names
+from tidegate_operator.cluster.lease import LEASE_NAME
+from tidegate_operator.cluster.secrets import CERTIFICATES
+
+NAMESPACE: Final = "tidegate-system"
+"""Where the rendered files put the ServiceAccounts; a chart has its own."""
+
+HEADER: Final = "# Made by `python -m tidegate_operator.cluster.rights`; changes belong there.\n"
+
+_RBAC: Final = "rbac.authorization.k8s.io"
+_READ: Final = ("get", "list", "watch")
+_WRITE: Final = ("create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """One rule.
+
+    Attributes:
+        why: the reason, which stands beside it in the manifest's source alone.
+        group: API group; empty for the core.
+        names: objects that the rule is about; empty for all.
+        urls: paths outside of the API's resources; then nothing else but `verbs` is set.
+    """
+
+    why: str
+    verbs: tuple[str, ...]
+    group: str = ""
+    resources: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The rule as RBAC has it."""
+        if self.urls:
+            return {"nonResourceURLs": list(self.urls), "verbs": list(self.verbs)}
+        rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
+        if self.names:
+            rule["resourceNames"] = list(self.names)
+        return {**rule, "verbs": list(self.verbs)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What one ServiceAccount may do everywhere, and in its own namespace."""
+
+    name: str
+    everywhere: tuple[Right, ...]
+    at_home: tuple[Right, ...]
+
+
+OPERATOR: Final = Account(
+    name="tidegate-operator",
+    everywhere=(
+        Right(
+            why="configurations are made of them",
+            verbs=_READ,
+            group=GROUP,
+            resources=tuple(kind.plural for kind in KINDS.values()),
+        ),
+        Right(
+            why="conditions; the spec belongs to whoever wrote it",
+            verbs=("patch",),
+            group=GROUP,
+            resources=tuple(f"{kind.plural}/status" for kind in KINDS.values()),
+        ),
+        Right(why="policies choose namespaces by their labels", verbs=_READ, resources=("namespaces",)),
+        Right(why="which pods have a sidecar, and whose they are", verbs=_READ, resources=("pods",)),
+        Right(
+            why="what made a pod's ReplicaSet, and whether a target without pods exists",
+            verbs=("get",),
+            group="apps",
+            resources=("daemonsets", "deployments", "replicasets", "statefulsets"),
+        ),
+        Right(
+            why="what made a pod's Job, and whether a target without pods exists",
+            verbs=("get",),
+            group="batch",
+            resources=("cronjobs", "jobs"),
+        ),
+        Right(
+            why="transitions of conditions", verbs=("create",), group="events.k8s.io", resources=("events",)
+        ),
+        Right(
+            why="whether a sidecar's token still holds",
+            verbs=("create",),
+            group="authentication.k8s.io",
+            resources=("tokenreviews",),
+        ),
+        Right(
+            why="the keys that tokens are signed with",
+            verbs=("get",),
+            urls=("/.well-known/openid-configuration", "/openid/v1/jwks"),
+        ),
+    ),
+    at_home=(
+        Right(why="RBAC has no create by name", verbs=("create",), group="coordination.k8s.io", resources=("leases",)),
+        Right(
+            why="who may write",
+            verbs=("get", "update"),
+            group="coordination.k8s.io",
+            resources=("leases",),
+            names=(LEASE_NAME,),
+        ),
+        Right(why="RBAC has no create by name", verbs=("create",), resources=("configmaps", "secrets")),
+        Right(why="last good forms", verbs=("get", "update"), resources=("configmaps",), names=shard_names()),
+        Right(why="our certificates", verbs=("get", "update"), resources=("secrets",), names=(CERTIFICATES,)),
+    ),
+)
+
+ACCOUNTS: Final = (OPERATOR,)
+
+PEOPLE: Final[Mapping[str, tuple[Right, ...]]] = {
+    "view": (
+        Right(
+            why="whoever may look into a namespace sees what limits it",
+            verbs=_READ,
+            group=GROUP,
+            resources=("aipolicies", "providercredentials", "providerpools"),
+        ),
+    ),
+    "edit": (
+        Right(why="application teams write their policies", verbs=_WRITE, group=GROUP, resources=("aipolicies",)),
+    ),
+    "admin": (
+        Right(
+            why="who can write a pool can send prompts to any host",
+            verbs=_WRITE,
+            group=GROUP,
+            resources=("providercredentials", "providerpools"),
+        ),
+    ),
+}
+"""What Kubernetes' own roles for users get by aggregation. Nobody gets `/status`, nor ClusterAIPolicies."""
+
+
+def account_manifests(account: Account, namespace: str) -> list[dict[str, Any]]:
+    """A ServiceAccount with its roles and bindings."""
+    subjects = [{"kind": "ServiceAccount", "name": account.name, "namespace": namespace}]
+    cluster, home = {"name": account.name}, {"name": account.name, "namespace": namespace}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": home},
+        _role("ClusterRole", cluster, account.everywhere),
+        _binding("ClusterRoleBinding", cluster, "ClusterRole", subjects),
+        _role("Role", home, account.at_home),
+        _binding("RoleBinding", home, "Role", subjects),
+    ]
+
+
+def people_manifests() -> list[dict[str, Any]]:
+    """ClusterRoles that are aggregated to `view`, `edit` and `admin`; each includes those before it."""
+    order = list(PEOPLE)
+    found = []
+    for place, (name, rights) in enumerate(PEOPLE.items()):
+        labels = {f"{_RBAC}/aggregate-to-{role}": "true" for role in order[place:]}
+        found.append(_role("ClusterRole", {"name": f"tidegate-{name}", "labels": labels}, rights))
+    return found
+
+
+def files(namespace: str = NAMESPACE) -> Mapping[str, str]:
+    """File name to content."""
+    found = {f"{account.name}.yaml": account_manifests(account, namespace) for account in ACCOUNTS}
+    found["people.yaml"] = people_manifests()
+    return {name: HEADER + "---\n".join(to_yaml(it) for it in items) for name, items in found.items()}
+
+
+def _role(kind: str, metadata: Mapping[str, Any], rights: Sequence[Right]) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": kind,
+        "metadata": dict(metadata),
+        "rules": [right.rule for right in rights],
+    }
+
+
+def _binding(
+    kind: str, metadata: Mapping[str, Any], role: str, subjects: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": kind,
+        "metadata": dict(metadata),
+        "roleRef": {"apiGroup": _RBAC, "kind": role, "name": metadata["name"]},
+        "subjects": list(subjects),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; the result is the exit code."""
+    parser = argparse.ArgumentParser(prog="rights", description="Write the RBAC manifests.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the files are")
+    options = parser.parse_args(arguments)
+    differing = [
+        name
+        for name, content in files().items()
+        if not (options.folder / name).exists()
+        or (options.folder / name).read_text(encoding="utf-8") != content
+    ]
+    if options.check:
+        for name in differing:
+            sys.stderr.write(f"{options.folder / name} is not as rights.py would write it\n")
+        return 1 if differing else 0
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for name in differing:
+        (options.folder / name).write_text(files()[name], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

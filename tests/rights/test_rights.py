@@ -1,0 +1,187 @@
+"""What the operator and people may do, asked of the real API server; and that the manifests are those of the table.
+
+That what is allowed is also enough is proved in tests/operating, where every operator runs with these rights alone.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tidegate_cluster.controlplane import ControlPlane
+from tidegate_cluster.errors import KubectlFailedError
+from tidegate_cluster.waiting import wait_until
+from tidegate_operator.cluster.rights import ACCOUNTS, NAMESPACE, PEOPLE, Account, Right, files, main
+from tidegate_testing.operators import ROOT, Cluster, pool
+
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:tidegate-operator"
+
+FORBIDDEN = [
+    ("get", "secrets", "", ""),
+    ("list", "secrets", "", ""),
+    ("get", "secrets", NAMESPACE, "another"),
+    ("list", "secrets", NAMESPACE, ""),
+    ("delete", "secrets", NAMESPACE, "tidegate-certificates"),
+    ("list", "configmaps", NAMESPACE, ""),
+    ("update", "configmaps", NAMESPACE, "another"),
+    ("create", "configmaps", "default", ""),
+    ("update", "leases.coordination.k8s.io", NAMESPACE, "another"),
+    ("get", "leases.coordination.k8s.io", "kube-system", "kube-controller-manager"),
+    ("create", "aipolicies.tidegate.dev", "default", ""),
+    ("update", "aipolicies.tidegate.dev", "default", ""),
+    ("patch", "providerpools.tidegate.dev", "default", ""),
+    ("delete", "clusteraipolicies.tidegate.dev", "", ""),
+    ("patch", "deployments.apps/status", "default", ""),
+    ("patch", "pods/status", "default", ""),
+    ("patch", "namespaces", "", ""),
+    ("delete", "pods", "default", ""),
+    ("create", "pods/exec", "default", ""),
+    ("create", "pods/ephemeralcontainers", "default", ""),
+    ("list", "deployments.apps", "", ""),
+    ("create", "serviceaccounts/token", "default", "default"),
+    ("impersonate", "users", "", ""),
+    ("get", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "", ""),
+    ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "", "istio-sidecar-injector"),
+    ("create", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", ""),
+    ("create", "clusterrolebindings.rbac.authorization.k8s.io", "", ""),
+    ("patch", "customresourcedefinitions.apiextensions.k8s.io", "", ""),
+    ("list", "nodes", "", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
+    """With Tidegate's kinds and the rendered manifests."""
+    cluster = Cluster(control_plane)
+    cluster.install()
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac"))
+    wait_until(
+        lambda: may(cluster, OPERATOR, "list", "aipolicies.tidegate.dev"), within_s=30, what="the binding"
+    )
+    yield cluster
+    cluster.kubectl("delete", "-f", str(ROOT / "deploy" / "rbac"))
+
+
+def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str = "", name: str = "") -> bool:
+    """Ask the API server, as `user` would."""
+    scope = [f"--namespace={namespace}"] if namespace else ["--all-namespaces"]
+    what = f"{resource}/{name}" if name else resource
+    if name and "/" in resource:
+        resource, _, sub = resource.partition("/")
+        what, scope = f"{resource}/{name}", [*scope, f"--subresource={sub}"]
+    elif "/" in resource:
+        what, _, sub = resource.partition("/")
+        scope = [*scope, f"--subresource={sub}"]
+    try:
+        answer = cluster.kubectl("auth", "can-i", verb, what, f"--as={user}", *scope)
+    except KubectlFailedError as error:
+        assert "no" in str(error).split(), error
+        return False
+    return answer.strip() == "yes"
+
+
+def questions(right: Right) -> Iterator[tuple[str, str, str]]:
+    """Verb, resource and name for each thing that a right allows."""
+    for resource in right.resources:
+        plural, _, sub = resource.partition("/")
+        full = f"{plural}.{right.group}" if right.group else plural
+        for verb in right.verbs:
+            for name in right.names or ("",):
+                yield verb, f"{full}/{sub}" if sub else full, name
+
+
+@pytest.mark.parametrize("account", ACCOUNTS, ids=lambda it: it.name)
+def test_everything_in_the_table_is_allowed(cluster: Cluster, account: Account) -> None:
+    user = f"system:serviceaccount:{NAMESPACE}:{account.name}"
+    asked = [(NAMESPACE, right) for right in account.at_home] + [("", right) for right in account.everywhere]
+    for namespace, right in asked:
+        for verb, resource, name in questions(right):
+            assert may(cluster, user, verb, resource, namespace, name), (verb, resource, name)
+        for url in right.urls:
+            assert may(cluster, user, "get", url), url
+
+
+@pytest.mark.parametrize(("verb", "resource", "namespace", "name"), FORBIDDEN)
+def test_what_the_operator_does_not_need_is_forbidden(
+    cluster: Cluster, verb: str, resource: str, namespace: str, name: str
+) -> None:
+    assert not may(cluster, OPERATOR, verb, resource, namespace, name)
+
+
+def test_the_spec_of_an_object_cannot_be_changed_along_with_its_status(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply(pool(namespace))
+    change = {"spec": {"suspend": True}, "status": {"observedGeneration": 7}}
+    cluster.kubectl(
+        "patch",
+        "providerpool",
+        "models",
+        f"--namespace={namespace}",
+        f"--as={OPERATOR}",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps(change),
+    )
+
+    found = cluster.get("providerpool", namespace, "models")
+    assert found["status"]["observedGeneration"] == 7
+    assert found["spec"]["suspend"] is False
+    with pytest.raises(KubectlFailedError, match="forbidden"):
+        cluster.kubectl("delete", "providerpool", "models", f"--namespace={namespace}", f"--as={OPERATOR}")
+
+
+def test_a_sidecar_has_no_rights_at_all(cluster: Cluster, namespace: str) -> None:
+    sidecar = f"system:serviceaccount:{namespace}:default"
+    for resource in ("aipolicies.tidegate.dev", "providerpools.tidegate.dev", "secrets", "pods"):
+        assert not may(cluster, sidecar, "get", resource, namespace)
+
+
+@pytest.mark.parametrize(
+    ("role", "writes", "cannot_write"),
+    [
+        ("view", [], ["aipolicies", "providerpools", "providercredentials"]),
+        ("edit", ["aipolicies"], ["providerpools", "providercredentials"]),
+        ("admin", ["aipolicies", "providerpools", "providercredentials"], []),
+    ],
+)
+def test_kubernetes_own_roles_are_extended_and_nobody_writes_status(
+    control_plane_with_controllers: ControlPlane,
+    namespace_with_controllers: str,
+    role: str,
+    writes: list[str],
+    cannot_write: list[str],
+) -> None:
+    cluster, namespace = Cluster(control_plane_with_controllers), namespace_with_controllers
+    cluster.install()
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac" / "people.yaml"))
+    cluster.kubectl(
+        "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}-user", f"--namespace={namespace}"
+    )
+    user = f"{role}-user"
+
+    wait_until(
+        lambda: may(cluster, user, "list", "aipolicies.tidegate.dev", namespace),
+        within_s=30,
+        what="the aggregation",
+    )
+    for kind in writes:
+        assert may(cluster, user, "patch", f"{kind}.tidegate.dev", namespace)
+    for kind in cannot_write:
+        assert not may(cluster, user, "patch", f"{kind}.tidegate.dev", namespace)
+    for kind in ("aipolicies", "providerpools", "providercredentials"):
+        assert may(cluster, user, "list", f"{kind}.tidegate.dev", namespace)
+        assert not may(cluster, user, "patch", f"{kind}.tidegate.dev/status", namespace)
+    assert not may(cluster, user, "patch", "clusteraipolicies.tidegate.dev")
+    assert list(PEOPLE) == ["view", "edit", "admin"]
+
+
+def test_the_manifests_in_the_repository_are_those_of_the_table(tmp_path: Path) -> None:
+    assert main(["--check", str(ROOT / "deploy" / "rbac")]) == 0
+    assert {path.name for path in (ROOT / "deploy" / "rbac").iterdir()} == set(files())
+    assert main(["--check", str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 0
+    assert main(["--check", str(tmp_path)]) == 0
+

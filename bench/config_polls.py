@@ -10,7 +10,7 @@ sidecars: a TLS connection each. Rows of the table:
 - idle: every poll waits; memory is the server's resident set, beyond what it had when it had answered one poll.
 - publish: one edition that is news to everybody, until the last sidecar has it.
 """
-# ruff: noqa: INP001 - a program, and in no package
+
 
 from __future__ import annotations
 
@@ -287,13 +287,13 @@ def main() -> None:
         run = uvloop.run if arguments.loop == "uvloop" else asyncio.run
         run(serve(arguments.serve, arguments.folder))
         return
-    print(f"loop of the operator: {arguments.loop}")  # noqa: T201
-    print(  # noqa: T201
+    print(f"loop of the operator: {arguments.loop}")
+    print(
         f"{'':<12} {'polls':>7} {'answered':>9} {'again':>9} {'last, s':>9} {'half, s':>9} {'MiB more':>8} {'KiB each':>8}"
     )
     for count in arguments.polls:
         for row in uvloop.run(measure(count, arguments.loop)):
-            print(row, flush=True)  # noqa: T201
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import uvloop
 from tidegate_operator import settings as process
 from tidegate_operator.app import VersionsFellError, run_operator
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.handlers.watching import WatchingEndedError, Spared
+from tidegate_operator.handlers.watching import Spared, WatchingEndedError
 
 _log = logging.getLogger("tidegate_operator")
 

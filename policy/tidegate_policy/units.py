@@ -47,7 +47,9 @@ def parse_duration(text: str) -> int:
     """Milliseconds in ``"250ms"``, ``"30s"``, ``"5m"``, ``"24h"`` or ``"90d"``."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise UnitError(f"{text!r} is not a duration; write a positive number and a unit: 250ms, 30s, 5m, 24h, 90d")
+        raise UnitError(
+            f"{text!r} is not a duration; write a positive number and a unit: 250ms, 30s, 5m, 24h, 90d"
+        )
     total_ms = int(match[1]) * _UNIT_MS[match[2]]
     if total_ms > MAX_DURATION_MS:
         raise UnitError(f"{text!r} is too long; a duration is at most 366d")

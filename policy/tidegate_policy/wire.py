@@ -117,7 +117,9 @@ def _read_object(kind: type, value: object, path: str, depth: int) -> object:
     fields = _fields(kind)
     for name in value:
         if name not in fields:
-            raise DecodeError(_join(path, str(name)), f"unknown field; {kind.__name__} has {', '.join(fields)}")
+            raise DecodeError(
+                _join(path, str(name)), f"unknown field; {kind.__name__} has {', '.join(fields)}"
+            )
     arguments: dict[str, Any] = {}
     for name, (hint, has_default) in fields.items():
         if name in value:

@@ -34,7 +34,7 @@ class Model:
             return self.period
         return None
 
-    def settle(self, period: int, result: Result, slow: bool | None, now_ms: int) -> None:  # noqa: FBT001 - data
+    def settle(self, period: int, result: Result, slow: bool | None, now_ms: int) -> None:
         if period != self.period:
             return
         bad = result is Result.FAILURE

@@ -21,7 +21,7 @@ from tidegate_testing.configs import BREAKER, RETRY, config, limit, model, pool,
 from tidegate_testing.exchange import RunningExchange, running_exchange
 from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, RawProvider, delta, raw_provider
 from tidegate_testing.tasks import until
-from tidegate_testing.wire import Connection, ask
+from tidegate_testing.wire import DEADLINE_S, Connection, ask
 
 from tidegate_policy.model import CompiledConfig, KeyPart, KeyType
 from tidegate_sidecar.policies.breaker import State
@@ -197,7 +197,7 @@ async def one_call(running: RunningExchange, scenario: Scenario) -> bytes:
                 await app.send(data[at : at + size])
                 if scenario.pieces > 1:
                     await pause()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE_S):
                 while piece := await app.reader.read(2**18):
                     received += piece
                     await asyncio.sleep(0)

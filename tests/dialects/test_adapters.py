@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate_policy.model import Dialect, RetryOn
@@ -46,6 +46,7 @@ ANYTHING = st.recursive(
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=lambda it: it.dialect)
+@settings(deadline=None, max_examples=60)
 @given(document=ANYTHING)
 def test_no_answer_breaks_the_reading_of_usage(adapter: DialectAdapter, document: object) -> None:
     usage = adapter.usage(document)
@@ -54,6 +55,7 @@ def test_no_answer_breaks_the_reading_of_usage(adapter: DialectAdapter, document
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=lambda it: it.dialect)
+@settings(deadline=None, max_examples=60)
 @given(
     name=st.sampled_from(["", "message_start", "message_delta", "message_stop", "error", "ping"]),
     data=ANYTHING.map(lambda it: json.dumps(it).encode()) | st.binary(max_size=60),
@@ -175,6 +177,7 @@ def test_how_long_a_provider_asks_to_wait(headers: tuple[tuple[str, str], ...], 
     assert retry_after_ms(headers, NOW_MS) == expected
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_header_breaks_the_reading_of_how_long_to_wait(seconds: str, milliseconds: str) -> None:
     wait_ms = retry_after_ms((("retry-after", seconds), ("retry-after-ms", milliseconds)), NOW_MS)
@@ -197,6 +200,7 @@ class Pieces:
         pass
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.text("abc-", min_size=1, max_size=6).map(str.encode), max_size=12))
 async def test_a_key_is_taken_out_however_it_is_cut(pieces: list[bytes]) -> None:
     """The key begins with what it ends with, so that its own parts look like it."""

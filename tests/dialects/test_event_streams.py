@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate_sidecar.providers.base import SseEvent
@@ -29,6 +29,7 @@ def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_chunking_gives_the_same_bytes(data: st.DataObject) -> None:
     stream = b"".join(data.draw(streams()))
@@ -38,6 +39,7 @@ def test_any_chunking_gives_the_same_bytes(data: st.DataObject) -> None:
     assert splitter.held_bytes == 0
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_only_whole_events_are_given_back(data: st.DataObject) -> None:
     blocks = data.draw(streams())
@@ -51,6 +53,7 @@ def test_only_whole_events_are_given_back(data: st.DataObject) -> None:
         assert passed in ends
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_chunking_gives_the_same_events(data: st.DataObject) -> None:
     stream = b"".join(data.draw(streams()))
@@ -60,6 +63,7 @@ def test_any_chunking_gives_the_same_events(data: st.DataObject) -> None:
     assert found == events(stream)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=40), max_size=10))
 def test_any_bytes_come_out_as_they_went_in(pieces: list[bytes]) -> None:
     splitter = EventSplitter()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate_sidecar.proxy.identify import Asked, dialect_of, endpoint_of, read_body
@@ -24,12 +24,14 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["model", "stream", "Model", "STREAM", "messages", "mod\u0065l", "x"])
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_understood_or_refused(body: bytes) -> None:
     asked = read_body(body)
     assert isinstance(asked, Asked) or asked.case is Case.INVALID
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(NAMES | st.text(), JSON))
 def test_any_document_is_understood_or_refused(document: dict[str, Any]) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
@@ -41,6 +43,7 @@ def test_any_document_is_understood_or_refused(document: dict[str, Any]) -> None
     assert asked.stream is bool(document.get("stream"))
 
 
+@settings(deadline=None, max_examples=60)
 @given(members=st.lists(st.tuples(NAMES, JSON), max_size=6), ascii_only=st.booleans())
 def test_whoever_reads_the_first_of_two_members_sees_the_same(
     members: list[tuple[str, Any]], *, ascii_only: bool
@@ -71,6 +74,7 @@ def test_bodies_as_sdks_write_them_are_not_ambiguous() -> None:
         assert not asked.ambiguous
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=50), st.text(max_size=300))
 def test_any_path_belongs_to_a_dialect_and_is_served_or_refused(method: str, path: str) -> None:
     dialect_of(path, {})

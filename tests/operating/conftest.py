@@ -1,9 +1,12 @@
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_testing.operators import Cluster, OperatorProcess
+
+from tidegate_operator.cluster.rights import OPERATOR, account_manifests
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,13 +48,22 @@ def home(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def operator(cluster: Cluster, home: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
+def account(cluster: Cluster, home: str) -> Path:
+    """A kubeconfig of the operator's ServiceAccount, with the rights that deploy/rbac gives and no others."""
+    items = {"apiVersion": "v1", "kind": "List", "items": account_manifests(OPERATOR, home)}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{home}")
+    return cluster.control_plane.kubeconfig_for(f"system:serviceaccount:{home}:{OPERATOR.name}", groups)
+
+
+@pytest.fixture
+def operator(account: Path, home: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
     """Starts replicas; those that still run at the end of the test must end well by SIGTERM."""
     started: list[OperatorProcess] = []
 
     def start(kubeconfig: Path | None = None, **settings: str) -> OperatorProcess:
         process = OperatorProcess(
-            kubeconfig=kubeconfig or cluster.control_plane.kubeconfig,
+            kubeconfig=kubeconfig or account,
             namespace=home,
             folder=tmp_path,
             settings=settings,

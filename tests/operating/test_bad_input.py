@@ -19,7 +19,7 @@ PRIVATE = {
 """Valid for the schema; that the address is private, CEL cannot tell."""
 
 
-@pytest.fixture
+@pytest.fixture(name="_without_cel")
 def without_cel(cluster: Cluster) -> Iterator[None]:
     """The CRD of pools as an earlier release might have had it: no rule, nothing pruned."""
     path = ROOT / "crds" / "tidegate.dev_providerpools.yaml"
@@ -31,8 +31,9 @@ def without_cel(cluster: Cluster) -> Iterator[None]:
     cluster.install()
 
 
+@pytest.mark.usefixtures("_without_cel")
 def test_an_object_that_slipped_past_the_schema_is_told_what_is_wrong(
-    cluster: Cluster, operator: Operators, team: str, without_cel: None
+    cluster: Cluster, operator: Operators, team: str
 ) -> None:
     replica = operator().wait_ready()
     cluster.apply(

@@ -19,6 +19,12 @@ def proxy(cluster: Cluster) -> Iterator[Proxy]:
     proxy.close()
 
 
+@pytest.fixture
+def proxied(proxy: Proxy, account: Path, tmp_path: Path) -> Path:
+    """A kubeconfig that leads through the proxy."""
+    return proxy.kubeconfig(account, tmp_path)
+
+
 def limited(namespace: str, requests: int) -> dict[str, object]:
     return policy(namespace, rateLimits=[{"name": "all", "requests": requests, "per": "1m"}])
 
@@ -74,11 +80,10 @@ def test_a_frozen_api_server_is_waited_out(
 
 
 def test_what_went_away_while_history_was_lost_is_noticed(
-    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, tmp_path: Path
+    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, proxied: Path
 ) -> None:
     """410 Gone: the watch begins anew with a list, which tells what is there and not what is there no more."""
-    kubeconfig = proxy.kubeconfig(cluster.control_plane.kubeconfig, tmp_path)
-    replica = operator(kubeconfig=kubeconfig).wait_ready()
+    replica = operator(kubeconfig=proxied).wait_ready()
     cluster.apply(
         pool(team), limited(team, 5), policy(team, "leaving", suspend=True), injected_pod(team, "chat-0")
     )
@@ -99,10 +104,9 @@ def test_what_went_away_while_history_was_lost_is_noticed(
 
 
 def test_a_watch_that_dies_without_a_sound_is_begun_anew(
-    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, tmp_path: Path
+    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, proxied: Path
 ) -> None:
-    kubeconfig = proxy.kubeconfig(cluster.control_plane.kubeconfig, tmp_path)
-    replica = operator(kubeconfig=kubeconfig).wait_ready()
+    replica = operator(kubeconfig=proxied).wait_ready()
     cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
     sidecar.has(replica)
@@ -115,12 +119,11 @@ def test_a_watch_that_dies_without_a_sound_is_begun_anew(
 
 
 def test_what_a_watch_has_lost_a_list_finds_and_tells(
-    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, tmp_path: Path
+    cluster: Cluster, operator: Operators, team: str, home: str, proxy: Proxy, proxied: Path
 ) -> None:
     """The net under the watch: it would be silent for minutes, the list comes before."""
-    kubeconfig = proxy.kubeconfig(cluster.control_plane.kubeconfig, tmp_path)
     replica = operator(
-        kubeconfig=kubeconfig,
+        kubeconfig=proxied,
         TIDEGATE_RELIST_MS="3000",
         TIDEGATE_WATCH_INACTIVITY_MS="600000",
         TIDEGATE_WATCH_LENGTH_MS="600000",

@@ -46,9 +46,7 @@ def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operato
     assert second.leads
 
 
-def test_a_leader_that_is_told_to_stop_hands_over_at_once(
-    cluster: Cluster, operator: Operators, team: str
-) -> None:
+def test_a_leader_that_is_told_to_stop_hands_over_at_once(operator: Operators) -> None:
     """Released, not run out: with a Lease of a minute the second replica would come too late otherwise."""
     minute = {"TIDEGATE_LEASE_DURATION_MS": "60000", "TIDEGATE_LEASE_RENEW_MS": "40000"}
     first = operator(**minute).wait_ready()
@@ -86,14 +84,12 @@ def test_a_leader_that_was_frozen_does_not_write_when_it_wakes(
 
 
 def test_a_sidecar_is_never_given_something_older_by_a_replica_that_lags(
-    cluster: Cluster, operator: Operators, team: str, home: str, tmp_path: Path
+    cluster: Cluster, operator: Operators, team: str, home: str, account: Path, tmp_path: Path
 ) -> None:
     proxy = Proxy.before(cluster.control_plane.server)
     try:
         current = operator().wait_ready()
-        lagging = operator(
-            kubeconfig=proxy.kubeconfig(cluster.control_plane.kubeconfig, tmp_path)
-        ).wait_ready()
+        lagging = operator(kubeconfig=proxy.kubeconfig(account, tmp_path)).wait_ready()
         cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
         sidecar = PollingSidecar(cluster, home, team, "chat-0")
         sidecar.has(lagging)

@@ -98,8 +98,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def write(path: Path, cfg: CompiledConfig) -> str:
+    return replace(path, wire.encode(cfg))
+
+
+def replace(path: Path, data: bytes) -> str:
+    """Put a file in place at once: half of one would be another problem to be told of."""
     beside = path.with_suffix(".new")
-    beside.write_bytes(wire.encode(cfg))
+    beside.write_bytes(data)
     beside.replace(path)
     return str(path)
 
@@ -124,7 +129,7 @@ async def test_it_serves_a_file_follows_it_and_ends_at_sigterm(simulator: Simula
         async with client.post(url, json=ask()) as answer:
             assert answer.status == 403
 
-        path.write_text("{")
+        replace(path, b"{")
         await program.logs(b"refused")
         async with client.get(f"{program.admin_url}/healthz") as answer:
             assert (await answer.json())["config"]["state"] == "refused"

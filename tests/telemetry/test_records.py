@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate_testing.clock import FakeClock
 from tidegate_testing.configs import allow, config, consumer, limit, model, pool, provider
@@ -101,6 +101,7 @@ async def test_usage_of_zero_is_zero_and_not_unknown(simulator: Simulator) -> No
         assert (record.usage, record.input_tokens, record.output_tokens) == ("unreported", None, None)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_a_record_is_one_line_whatever_is_in_it(named: str, reason: str) -> None:
     record = CallRecord(

@@ -115,7 +115,12 @@ OPERATOR: Final = Account(
         ),
     ),
     at_home=(
-        Right(why="RBAC has no create by name", verbs=("create",), group="coordination.k8s.io", resources=("leases",)),
+        Right(
+            why="RBAC has no create by name",
+            verbs=("create",),
+            group="coordination.k8s.io",
+            resources=("leases",),
+        ),
         Right(
             why="who may write",
             verbs=("get", "update"),
@@ -141,7 +146,9 @@ PEOPLE: Final[Mapping[str, tuple[Right, ...]]] = {
         ),
     ),
     "edit": (
-        Right(why="application teams write their policies", verbs=_WRITE, group=GROUP, resources=("aipolicies",)),
+        Right(
+            why="application teams write their policies", verbs=_WRITE, group=GROUP, resources=("aipolicies",)
+        ),
     ),
     "admin": (
         Right(

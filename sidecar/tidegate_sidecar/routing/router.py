@@ -116,13 +116,14 @@ def is_allowed(model: str, allowed: ModelAllowList) -> bool:
 
 def not_allowed(model: str, allowed: ModelAllowList, names: list[str]) -> Refusal:
     """The refusal of a model that `allowed` does not have; `names` are those that a call may use."""
-    may = f" Allowed are: {', '.join(names[:_SHOWN])}." if names else " No model of the pools is allowed."
+    # A pool that takes whatever is asked for lists no names: then the patterns say what may be asked.
+    may = ", ".join(names[:_SHOWN] or allowed.patterns[:_SHOWN])
     return Refusal(
         case=Case.MODEL_NOT_ALLOWED,
-        message=f"{allowed.source} does not allow the model {model!r}.{may}",
+        message=f"{allowed.source} does not allow the model {model!r}. Allowed are: {may}.",
         source=allowed.source,
         rule="allowModels",
-        details={"param": "model", "allowed": names[:_SHOWN]},
+        details={"param": "model", "allowed": names[:_SHOWN] or list(allowed.patterns[:_SHOWN])},
     )
 
 

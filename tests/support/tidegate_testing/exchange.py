@@ -55,9 +55,10 @@ async def running_exchange(
     live = Live(clock, metrics)
     live.apply(Loaded(config=config, identity=IDENTITY))
     async with no_task_left(), AsyncExitStack() as stack:
+        chosen: ProviderLeg = leg if leg is not None else await stack.enter_async_context(SessionLeg())
         services = Services(
             live=live,
-            leg=leg or await stack.enter_async_context(SessionLeg()),
+            leg=chosen,
             keyring=Keyring({}),
             metrics=metrics,
             records=records,

@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPSConnection
 from typing import Any
 
 from tidegate_cluster.loopback import UNREACHABLE
+
 from tidegate_operator.cluster.secrets import CERTIFICATES
-from tidegate_policy.envelope import Envelope, decode_envelope
+from tidegate_policy.envelope import Envelope, Tag, decode_envelope
 from tidegate_policy.model import SUPPORTED_SCHEMA_VERSIONS
 from tidegate_policy.poll import (
     AS_OF,
     AUDIENCE,
     CONFIG_PATH,
+    REFUSED,
     SCHEMA_VERSIONS,
+    Nack,
     format_as_of,
     format_versions,
 )
@@ -38,19 +42,28 @@ class PollingSidecar:
         self.status = 0
         self.problem: dict[str, Any] = {}
 
-    def poll(self, replica: OperatorProcess, *, wait_s: int = 0) -> bool:
+    def refuse(self, replica: OperatorProcess, why: str) -> None:
+        """Get what there is, and say that it cannot be used; what was in force stays."""
+        envelope, tag = self.envelope, self.tag
+        replica.until(lambda: self.poll(replica), "something to refuse")
+        nack, self.envelope, self.tag = Nack(Tag.parse(self.tag), why), envelope, tag
+        self.poll(replica, headers={REFUSED: str(nack)})
+
+    def poll(
+        self, replica: OperatorProcess, *, wait_s: int = 0, headers: Mapping[str, str] | None = None
+    ) -> bool:
         """One poll, which also acknowledges what was got before; whether it brought a configuration."""
-        headers = {
+        sent = {
             "Authorization": f"Bearer {self._token}",
             "Prefer": f"wait={wait_s}",
             SCHEMA_VERSIONS: format_versions(SUPPORTED_SCHEMA_VERSIONS),
         }
         if self.envelope is not None:
-            headers |= {"If-None-Match": self.tag, AS_OF: format_as_of(self.envelope.as_of)}
+            sent |= {"If-None-Match": self.tag, AS_OF: format_as_of(self.envelope.as_of)}
         connection = HTTPSConnection("127.0.0.1", replica.config_port, timeout=wait_s + 5, context=self._tls)
         with closing(connection):
             try:
-                connection.request("GET", CONFIG_PATH, headers=headers)
+                connection.request("GET", CONFIG_PATH, headers={**sent, **(headers or {})})
                 response = connection.getresponse()
                 body = response.read()
             except UNREACHABLE as error:

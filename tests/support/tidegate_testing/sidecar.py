@@ -24,7 +24,7 @@ from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.records import CallRecord
 from tidegate_testing.tasks import no_task_left, until
-from tidegate_testing.wire import Connection
+from tidegate_testing.wire import DEADLINE_S, Connection
 
 IDENTITY = WorkloadIdentity(
     namespace="team-a", workload_kind="Deployment", workload_name="chat", service_account="chat", pod="chat-0"
@@ -54,7 +54,7 @@ class PushedConfig:
 
     async def taken(self) -> None:
         """Wait until everything pushed so far is in force (or refused)."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await self._queue.join()
 
 
@@ -70,7 +70,7 @@ class Records:
         self._more.set()
 
     async def wait(self, count: int) -> list[CallRecord]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while len(self.all) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -246,7 +246,7 @@ async def running_sidecar(
                 chosen, source, records=take, clock=clock, on_listening=listening.set_result, stop=stop
             )
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             sidecar = Sidecar(await listening, source, records, stop)
         try:
             if configs:

@@ -1,0 +1,141 @@
+"""What a pod is told, and what its word becomes in the status of objects."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tidegate_testing.operators import Cluster, OperatorProcess, deployment, injected_pod, policy, pool
+from tidegate_testing.polling import PollingSidecar
+
+from tidegate_policy.poll import AUDIENCE
+
+Operators = Callable[..., OperatorProcess]
+
+
+def replica_set(namespace: str, name: str, owner: dict[str, object]) -> dict[str, object]:
+    """What the Deployment's controller would make."""
+    document = deployment(namespace, name)
+    metadata = injected_pod(namespace, name, owner)["metadata"]
+    return {**document, "kind": "ReplicaSet", "metadata": {**metadata, "labels": {}}}
+
+
+def test_a_pod_is_known_by_what_made_what_made_it(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    cluster.apply(
+        deployment(team), pool(team), policy(team, targetRefs=[{"kind": "Deployment", "name": "chat"}])
+    )
+    cluster.apply(replica_set(team, "chat-5d4f", cluster.get("deployment", team, "chat")))
+    owner = cluster.get("replicaset", team, "chat-5d4f")
+    replica = operator().wait_ready()
+    cluster.apply(injected_pod(team, "chat-5d4f-x7", owner, app="chat", **{"pod-template-hash": "5d4f"}))
+
+    envelope = PollingSidecar(cluster, home, team, "chat-5d4f-x7").has(replica)
+
+    identity = envelope.identity
+    assert (identity.workload_kind, identity.workload_name, identity.pod) == (
+        "Deployment",
+        "chat",
+        "chat-5d4f-x7",
+    )
+    assert dict(identity.labels) == {"app": "chat", "tidegate.dev/injected": "true"}
+    assert [source.name for source in envelope.config.sources] == ["chat"]
+    replica.until(
+        lambda: (
+            cluster.get("aipolicy", team, "chat")["status"]["targets"]
+            == [{"kind": "Deployment", "name": "chat", "pods": 1}]
+        ),
+        "the target's pods",
+    )
+
+
+def test_a_pod_under_no_policy_is_refused(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    replica = operator().wait_ready()
+    cluster.apply(injected_pod(team, "stray"))
+
+    sidecar = PollingSidecar(cluster, home, team, "stray")
+    sidecar.has(replica)
+
+    assert sidecar.denials == ["no_policy"]
+
+
+def test_what_sidecars_acknowledge_and_refuse_is_counted(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    replica = operator().wait_ready()
+    cluster.apply(pool(team), policy(team), injected_pod(team, "one"), injected_pod(team, "two"))
+
+    def counts() -> tuple[int, int, int]:
+        found = cluster.get("aipolicy", team, "chat").get("status", {}).get("sidecars", {})
+        return found.get("desired", 0), found.get("programmed", 0), found.get("rejected", 0)
+
+    def is_programmed(expected: str) -> bool:
+        return cluster.condition("aipolicy", team, "chat", "Programmed") == expected
+
+    replica.until(
+        lambda: is_programmed("False/Pending") and counts() == (2, 0, 0), "two pods to be waited for"
+    )
+    sidecars = [PollingSidecar(cluster, home, team, name) for name in ("one", "two")]
+    for sidecar in sidecars:
+        sidecar.has(replica)
+        assert not sidecar.poll(replica)
+    replica.until(lambda: is_programmed("True/Programmed") and counts() == (2, 2, 0), "two acknowledgements")
+    assert cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready"
+    assert cluster.get("providerpool", team, "models")["status"]["sidecars"]["programmed"] == 2
+
+    cluster.apply(policy(team, rateLimits=[{"name": "all", "requests": 5, "per": "1m"}]))
+    first, second = sidecars
+    replica.until(lambda: first.poll(replica), "the change to be served")
+    assert not first.poll(replica)
+    second.refuse(replica, "no such dialect")
+    replica.until(lambda: is_programmed("False/Rejected") and counts() == (2, 1, 1), "the refusal")
+    message = cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
+    assert f"{team}/two refused it (no such dialect)" in message
+    assert "Rejected" in cluster.events(team, "chat")
+
+    cluster.delete("pod", team, "two")
+    cluster.kubectl("delete", "pod", "two", f"--namespace={team}", "--force", "--ignore-not-found")
+    replica.until(
+        lambda: is_programmed("True/Programmed") and counts() == (1, 1, 0), "the pod to be forgotten"
+    )
+    assert not second.poll(replica)
+    assert second.status in (401, 404)
+
+
+def test_acknowledgements_to_any_replica_reach_the_one_that_writes_status(
+    cluster: Cluster, operator: Operators, team: str, home: str, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(cluster.control_plane.token(home, "tidegate-operator", AUDIENCE))
+    leader = operator(TIDEGATE_PEER_TOKEN_FILE=str(token)).wait_ready()
+    follower = operator(TIDEGATE_PEER_TOKEN_FILE=str(token)).wait_ready()
+    assert leader.leads
+    cluster.apply(pool(team), policy(team), injected_pod(team, "one"))
+
+    sidecar = PollingSidecar(cluster, home, team, "one")
+    sidecar.has(follower)
+
+    def is_programmed() -> bool:
+        assert not sidecar.poll(follower)
+        return cluster.condition("aipolicy", team, "chat", "Programmed") == "True/Programmed"
+
+    follower.until(is_programmed, "the acknowledgement to arrive")
+    assert follower.metric('forwards_total{result="taken"}') >= 1
+
+
+@pytest.mark.parametrize("label", ["true", "false"])
+def test_pods_without_a_sidecar_count_for_nothing(
+    cluster: Cluster, operator: Operators, team: str, label: str
+) -> None:
+    replica = operator().wait_ready()
+    pod = injected_pod(team, "one")
+    pod["metadata"]["labels"] = {"tidegate.dev/injected": label}
+    cluster.apply(pool(team), policy(team), pod)
+
+    expected = "False/Pending" if label == "true" else "True/NoSidecars"
+    replica.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "Programmed") == expected, "the condition"
+    )
+    replica.until(lambda: replica.metric("injected_pods") == (label == "true"), "the metric")

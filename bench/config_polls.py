@@ -11,7 +11,6 @@ sidecars: a TLS connection each. Rows of the table:
 - publish: one edition that is news to everybody, until the last sidecar has it.
 """
 
-
 from __future__ import annotations
 
 import argparse

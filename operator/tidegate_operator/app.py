@@ -148,6 +148,7 @@ class Operator:
         await self._publishing.close()
         await self._health.stop()
         self._client.close()
+        self._lease_client.close()
 
     def _lease_changed(self) -> None:
         self._work.lease_changed()

@@ -193,13 +193,14 @@ class Elector:
         self._held_until_ns = 0
         path = object_path(_API, "leases", self.namespace, LEASE_NAME)
         try:
-            document = await self.client.get(path)
-            if read_record(document).holder != self.identity:
-                return
-            spec = {**document["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-            await self.client.request("PUT", path, body={**document, "spec": spec})
-        except ClusterError as error:
-            _log.log(error.level, "the Lease could not be given back: %s", error)
+            async with asyncio.timeout(self.terms.retry_ms / 1000):
+                document = await self.client.get(path)
+                if read_record(document).holder != self.identity:
+                    return
+                spec = {**document["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                await self.client.request("PUT", path, body={**document, "spec": spec})
+        except (ClusterError, TimeoutError) as error:
+            _log.warning("the Lease could not be given back: %s", error or "no answer in time")
         else:
             _log.info("the Lease was given back")
 

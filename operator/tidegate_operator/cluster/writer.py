@@ -29,6 +29,7 @@ from tidegate_policy.model import ObjectRef
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
+_LONGEST_PAUSE_MS = 300_000
 _log = logging.getLogger(__name__)
 
 
@@ -58,12 +59,17 @@ class StatusWriter:
     _due: dict[ObjectRef, None] = field(default_factory=dict)
     """Objects that differ from what is wanted, in the order of their turns."""
     _not_before_ns: dict[ObjectRef, int] = field(default_factory=dict)
+    _failures: dict[ObjectRef, int] = field(default_factory=dict)
+    _in_vain: dict[ObjectRef, WantedStatus] = field(default_factory=dict)
+    """Statuses that the API server has taken without keeping all of them."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def want(self, statuses: Mapping[ObjectRef, WantedStatus]) -> None:
         """Replace all that was wanted: these are all objects there are."""
         self._wanted = dict(statuses)
-        self._not_before_ns = {ref: at for ref, at in self._not_before_ns.items() if ref in statuses}
+        for known in (self._not_before_ns, self._failures, self._in_vain):
+            for ref in known.keys() - statuses.keys():
+                del known[ref]
         self.pace.tidy(time.monotonic_ns())
         self._due = {ref: None for ref in [*self._due, *statuses] if self._differs(ref)}
         self.metrics.status_waiting.set(len(self._due))
@@ -89,7 +95,7 @@ class StatusWriter:
 
     def _differs(self, ref: ObjectRef) -> bool:
         held, wanted = self.objects.get(ref), self._wanted.get(ref)
-        if held is None or wanted is None or held.uid != wanted.uid:
+        if held is None or wanted is None or held.uid != wanted.uid or self._in_vain.get(ref) == wanted:
             return False
         return merge(held.status, wanted, "").status is not None
 
@@ -130,13 +136,30 @@ class StatusWriter:
             _log.log(error.level, "the status of %s could not be written: %s", ref, error)
         self.metrics.status_writes.labels(ref.kind, result).inc()
         if result == "written":
+            self._failures.pop(ref, None)
             self.on_written(ref.kind, document)
+            self._check(wanted)
             await self._tell(ref, held.uid, merged.transitions, now)
         else:
-            # the watch will say what has changed; until then a new try would end the same
-            self._not_before_ns[ref] = time.monotonic_ns() + self.retry_ms * _NS_PER_MS
+            self._hold_back(ref)
         if self._differs(ref):
             self._due[ref] = None
+
+    def _hold_back(self, ref: ObjectRef) -> None:
+        """The watch will say what has changed; until then a new try would end the same."""
+        failures = self._failures[ref] = self._failures.get(ref, 0) + 1
+        pause_ms = min(self.retry_ms * 2 ** min(failures - 1, 20), _LONGEST_PAUSE_MS)
+        self._not_before_ns[ref] = time.monotonic_ns() + pause_ms * _NS_PER_MS
+
+    def _check(self, wanted: WantedStatus) -> None:
+        """Do not write for ever what the API server does not keep."""
+        if self._differs(wanted.ref):
+            self._in_vain[wanted.ref] = wanted
+            _log.warning(
+                "the API server does not keep the whole status of %s: are the CustomResourceDefinitions those of "
+                "this release?",
+                wanted.ref,
+            )
 
     async def _tell(
         self, ref: ObjectRef, uid: str, transitions: tuple[Transition, ...], now: datetime

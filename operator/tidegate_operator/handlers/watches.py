@@ -105,7 +105,8 @@ class Watches:
         """In kopf's loop."""
         kinds_by_path = {path: kind for kind, path in PATHS.items()}
         session = watching_session(self._access, self.liveness, kinds_by_path, self._kopf_has_listed)
-        self._sessions.append(session)
+        # kopf closes those that it has given up
+        self._sessions[:] = [it for it in self._sessions if not it.closed] + [session]
         return self._access.server, session
 
     def _kopf_has_listed(self, kind: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 from tidegate_operator.cluster.client import Access, ClusterClient
 from tidegate_operator.cluster.discovery import wait_for_kinds
-from tidegate_operator.cluster.lease import Elector, Terms
+from tidegate_operator.cluster.elector import Elector
+from tidegate_operator.cluster.lease import Terms
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.publishing import Publishing
@@ -63,8 +64,10 @@ class Operator:
         self._client = ClusterClient(
             access, request_ms=settings.request_ms, at_once=settings.requests_at_once
         )
+        # a thread of its own: however many calls wait for their turn, the Lease is renewed
+        self._lease_client = ClusterClient(access, request_ms=settings.request_ms, at_once=1)
         self._elector = Elector(
-            client=self._client,
+            client=self._lease_client,
             namespace=settings.namespace,
             # two processes of one name would both find themselves in the Lease
             identity=f"{settings.identity}_{secrets.token_hex(4)}",

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+from tidegate_cluster.arguments import SERVICE_ACCOUNT_ISSUER
 from tidegate_testing.operators import ROOT, Cluster, OperatorProcess, deployment, policy, pool
 
 Operators = Callable[..., OperatorProcess]
@@ -156,3 +158,45 @@ def test_a_status_that_somebody_changes_is_put_right(
 
     replica.until(is_right, "the status to be right again")
     assert cluster.conditions("providerpool", team, "models")["Accepted"]["lastTransitionTime"] == since
+
+
+def test_a_token_is_as_good_as_a_certificate(
+    cluster: Cluster, operator: Operators, team: str, home: str, account: Path, tmp_path: Path
+) -> None:
+    """As in a pod, where the token stands in a header of every request, kopf's included."""
+    content = json.loads(account.read_text())
+    token = cluster.control_plane.token(home, "tidegate-operator", SERVICE_ACCOUNT_ISSUER)
+    content["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path / "token.kubeconfig"
+    kubeconfig.write_text(json.dumps(content))
+
+    replica = operator(kubeconfig=kubeconfig).wait_ready()
+    cluster.apply(pool(team))
+
+    replica.until(
+        lambda: cluster.condition("providerpool", team, "models", "Ready") == "True/Ready",
+        "readiness of the pool",
+    )
+    assert token not in replica.log
+
+
+def test_without_an_api_server_to_reach_the_process_says_so_and_ends(
+    operator: Operators, tmp_path: Path
+) -> None:
+    replica = operator(kubeconfig=tmp_path / "absent.kubeconfig")
+    assert replica.wait() == 1
+    assert "absent.kubeconfig cannot be used" in replica.log
+
+
+def test_wrong_settings_are_told_before_anything_begins(operator: Operators) -> None:
+    replica = operator(TIDEGATE_DEBOUNCE_MS="soon", TIDEGATE_LISTEN="x")
+    assert replica.wait() == 2
+    assert len(replica.log.splitlines()) == 2
+
+
+def test_a_port_that_is_taken_is_named(operator: Operators) -> None:
+    first = operator().wait_ready()
+    second = operator(TIDEGATE_HEALTH=f"127.0.0.1:{first.health_port}")
+    assert second.wait() == 1
+    assert f"{first.health_port}" in second.log
+    assert "address already in use" in second.log.lower()

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate_operator.api.conditions import ConditionType
+from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.status import ConditionStatus
 from tidegate_operator.cluster.client import ClusterClient, object_path
@@ -44,26 +44,31 @@ class Event:
 
 
 def events_of(transitions: Sequence[Transition]) -> tuple[Event, ...]:
-    """What to tell of what changed.
+    """What to tell of what changed: bad news at once, good news only after bad.
 
-    Bad news is told at once, good news only after bad: that a new object is fine, its status says. `Ready` is told only
-    of the kill switch: all else it sums up has been told.
+    That a new object is fine, its status says; `Ready` is told of the kill switch alone, since all else that it sums up
+    has been told; and that sidecars are waited for is no news, since each change of configuration passes through it.
     """
     found = []
     for transition in transitions:
-        after = transition.after
-        was_good = transition.before is None or transition.before[0] == ConditionStatus.TRUE
-        is_good = after.status is ConditionStatus.TRUE
-        if after.type is ConditionType.READY and after.reason.value != "Suspended":
-            continue
-        if is_good and was_good:
-            continue
-        if after.type is ConditionType.PROGRAMMED and after.reason.value == "Pending":
-            continue  # each change of configuration passes through it
-        kind = EventType.NORMAL if is_good else EventType.WARNING
-        reason = after.reason.value
-        found.append(Event(type=kind, reason=reason, note=f"{after.type.value}: {after.message}"))
+        after, before = transition.after, transition.before
+        is_bad = _is_bad(after.type, after.status.value, after.reason.value)
+        was_bad = before is not None and _is_bad(after.type, *before)
+        is_pending = after.reason is ConditionReason.PENDING
+        if is_bad or (was_bad and not is_pending):
+            kind = EventType.WARNING if is_bad else EventType.NORMAL
+            note = f"{after.type.value}: {after.message}"
+            found.append(Event(type=kind, reason=after.reason.value, note=note))
     return tuple(found)
+
+
+def _is_bad(kind: ConditionType, status: str, reason: str) -> bool:
+    """Whether a condition is something to tell somebody."""
+    if kind is ConditionType.READY:
+        return reason == ConditionReason.SUSPENDED
+    if reason == ConditionReason.CONFLICTED:
+        return True  # also where the rest of the object holds
+    return status == ConditionStatus.FALSE and reason != ConditionReason.PENDING
 
 
 def event_document(

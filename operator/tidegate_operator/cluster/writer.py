@@ -20,7 +20,14 @@ from tidegate_operator.api.kinds import API_VERSION, KINDS
 from tidegate_operator.cluster import events
 from tidegate_operator.cluster.client import MERGE_PATCH, ClusterClient, object_path
 from tidegate_operator.cluster.conditions import WantedStatus
-from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
+from tidegate_operator.cluster.errors import (
+    BusyError,
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnreachableError,
+)
 from tidegate_operator.cluster.pace import Pace
 from tidegate_operator.cluster.status import Transition, merge
 from tidegate_operator.index.objects import Objects
@@ -62,6 +69,7 @@ class StatusWriter:
     _failures: dict[ObjectRef, int] = field(default_factory=dict)
     _in_vain: dict[ObjectRef, WantedStatus] = field(default_factory=dict)
     """Statuses that the API server has taken without keeping all of them."""
+    _writing: set[ObjectRef] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def want(self, statuses: Mapping[ObjectRef, WantedStatus]) -> None:
@@ -85,7 +93,13 @@ class StatusWriter:
             self._wake.clear()
             found = self._next() if self.may_write() else None
             if isinstance(found, WantedStatus):
-                await self._write(found)
+                self._writing.add(found.ref)
+                try:
+                    await self._write(found)
+                finally:
+                    self._writing.discard(found.ref)
+                if self._differs(found.ref):
+                    self._due[found.ref] = None
                 continue
             try:
                 async with asyncio.timeout(found):
@@ -94,8 +108,11 @@ class StatusWriter:
                 pass
 
     def _differs(self, ref: ObjectRef) -> bool:
+        """Whether a write is due that nobody is about to make."""
         held, wanted = self.objects.get(ref), self._wanted.get(ref)
-        if held is None or wanted is None or held.uid != wanted.uid or self._in_vain.get(ref) == wanted:
+        if held is None or wanted is None or held.uid != wanted.uid:
+            return False
+        if ref in self._writing or self._in_vain.get(ref) == wanted:
             return False
         return merge(held.status, wanted, "").status is not None
 
@@ -124,36 +141,32 @@ class StatusWriter:
         self.pace.take(ref, time.monotonic_ns())
         path = object_path(API_VERSION, KINDS[ref.kind].plural, ref.namespace, ref.name, "status")
         body = {"metadata": {"uid": held.uid, "resourceVersion": str(held.version)}, "status": merged.status}
-        result = "written"
+        result, pause_ms = "written", 0
         try:
             document = await self.client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
         except NotFoundError:
             result = "gone"
-        except ConflictError:
-            result = "conflict"
+        except (ConflictError, BusyError, UnreachableError) as error:
+            result = "conflict" if isinstance(error, ConflictError) else "failed"
+            _log.debug("the status of %s could not be written: %s", ref, error)
+            pause_ms = self.retry_ms
         except ClusterError as error:
             result = "failed"
-            _log.log(error.level, "the status of %s could not be written: %s", ref, error)
+            _log.warning("the status of %s could not be written: %s", ref, error)
+            # the same status will be refused again: each time later, until something else is wanted
+            failures = self._failures[ref] = self._failures.get(ref, 0) + 1
+            pause_ms = min(self.retry_ms * 2 ** min(failures - 1, 20), _LONGEST_PAUSE_MS)
         self.metrics.status_writes.labels(ref.kind, result).inc()
+        self._not_before_ns[ref] = time.monotonic_ns() + pause_ms * _NS_PER_MS
         if result == "written":
             self._failures.pop(ref, None)
             self.on_written(ref.kind, document)
-            self._check(wanted)
+            self._check(wanted, document)
             await self._tell(ref, held.uid, merged.transitions, now)
-        else:
-            self._hold_back(ref)
-        if self._differs(ref):
-            self._due[ref] = None
 
-    def _hold_back(self, ref: ObjectRef) -> None:
-        """The watch will say what has changed; until then a new try would end the same."""
-        failures = self._failures[ref] = self._failures.get(ref, 0) + 1
-        pause_ms = min(self.retry_ms * 2 ** min(failures - 1, 20), _LONGEST_PAUSE_MS)
-        self._not_before_ns[ref] = time.monotonic_ns() + pause_ms * _NS_PER_MS
-
-    def _check(self, wanted: WantedStatus) -> None:
+    def _check(self, wanted: WantedStatus, document: Mapping[str, Any]) -> None:
         """Do not write for ever what the API server does not keep."""
-        if self._differs(wanted.ref):
+        if merge(document.get("status") or {}, wanted, "").status is not None:
             self._in_vain[wanted.ref] = wanted
             _log.warning(
                 "the API server does not keep the whole status of %s: are the CustomResourceDefinitions those of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tidegate_operator.cluster.client import ClusterClient
-from tidegate_operator.cluster.lease import Elector
+from tidegate_operator.cluster.elector import Elector
 from tidegate_operator.handlers.news import News
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.metrics import Metrics

@@ -1,0 +1,157 @@
+"""From what a compile found to conditions: each is of the vocabulary, says why, and names what a person has to mend."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tidegate_testing.operators import policy, pool
+
+from tidegate_operator.api.conditions import REASONS
+from tidegate_operator.api.status import ConditionStatus
+from tidegate_operator.cluster.conditions import MAX_MESSAGE, Sidecars, WantedStatus, statuses
+from tidegate_operator.compile.compiler import compile_snapshot
+from tidegate_operator.index.objects import Objects
+from tidegate_operator.index.snapshot import Workload
+from tidegate_policy.model import ObjectRef
+
+CHAT = Workload(
+    namespace="team", kind="Deployment", name="chat", labels={"app": "chat"}, service_account="chat"
+)
+
+
+def found(
+    *documents: Mapping[str, Any],
+    workloads: Mapping[Workload, int] | None = None,
+    sidecars: Mapping[ObjectRef, Sidecars] | None = None,
+) -> dict[str, WantedStatus]:
+    """Name of each object to its status; of two objects with one name, the policy's."""
+    objects = Objects()
+    for version, document in enumerate(documents, start=1):
+        metadata = {
+            "generation": 1,
+            **document["metadata"],
+            "uid": f"uid-{version}",
+            "resourceVersion": str(version),
+        }
+        objects.seen(document["kind"], {**document, "metadata": metadata})
+    pods = {CHAT: 2} if workloads is None else dict(workloads)
+    snapshot = objects.snapshot(pods)
+    kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
+    in_force = frozenset(it.ref for kind in kinds for it in kind if it.spec is not None)
+    wanted = statuses(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, pods)
+    return {ref.name: status for ref, status in wanted.items()}
+
+
+def said(status: WantedStatus) -> dict[str, str]:
+    return {it.type.value: f"{it.status.value}/{it.reason.value}" for it in status.conditions}
+
+
+def message(status: WantedStatus, condition: str) -> str:
+    (text,) = [it.message for it in status.conditions if it.type.value == condition]
+    return text
+
+
+def test_a_policy_in_force() -> None:
+    status = found(pool("team"), policy("team", targetRefs=[{"kind": "Deployment", "name": "chat"}]))["chat"]
+    assert said(status) == {
+        "Accepted": "True/Accepted",
+        "ResolvedRefs": "True/ResolvedRefs",
+        "Programmed": "True/NoSidecars",
+        "Ready": "True/Ready",
+    }
+    assert status.targets is not None
+    assert [(it.kind, it.name, it.pods) for it in status.targets] == [("Deployment", "chat", 2)]
+
+
+def test_targets_count_their_pods_each_in_its_own_way() -> None:
+    targets = [
+        {"kind": "Namespace", "name": "team"},
+        {"kind": "ServiceAccount", "name": "chat"},
+        {"kind": "Deployment", "name": "absent"},
+        {"kind": "Namespace", "name": "another"},
+    ]
+    other = Workload(namespace="team", kind="Job", name="batch")
+    elsewhere = Workload(namespace="another", kind="Job", name="batch")
+    status = found(
+        pool("team"), policy("team", targetRefs=targets), workloads={CHAT: 2, other: 1, elsewhere: 5}
+    )["chat"]
+    assert status.targets is not None
+    assert [it.pods for it in status.targets] == [3, 2, 0, 0]
+    assert said(status)["Accepted"] == "False/Invalid"
+    assert "its own namespace alone" in message(status, "Accepted")
+
+
+def test_a_policy_all_of_whose_targets_are_missing_is_not_accepted_and_one_of_two_is_a_remark() -> None:
+    absent = {"kind": "Deployment", "name": "absent"}
+    present = {"kind": "Deployment", "name": "chat"}
+    assert (
+        said(found(pool("team"), policy("team", targetRefs=[absent]))["chat"])["Accepted"]
+        == "False/TargetNotFound"
+    )
+    partly = found(pool("team"), policy("team", targetRefs=[absent, present]))["chat"]
+    assert said(partly)["Ready"] == "True/Ready"
+    assert "there is no Deployment absent" in message(partly, "Accepted")
+
+
+def test_sidecars_that_lag_and_those_that_refuse() -> None:
+    ref = ObjectRef(kind="AIPolicy", namespace="team", name="chat")
+    documents = (pool("team"), policy("team"))
+
+    def programmed(sidecars: Sidecars) -> tuple[str, str]:
+        status = found(*documents, sidecars={ref: sidecars})["chat"]
+        return said(status)["Programmed"], message(status, "Programmed")
+
+    assert programmed(Sidecars(desired=2, programmed=2))[0] == "True/Programmed"
+    words, why = programmed(Sidecars(desired=2, programmed=1, lagging=("team/chat-1 has not been heard",)))
+    assert words == "False/Pending"
+    assert "1 of 2" in why
+    assert "team/chat-1" in why
+    assert programmed(Sidecars(desired=2, programmed=1, rejected=1))[0] == "False/Rejected"
+
+
+def test_a_message_is_bounded() -> None:
+    pools = [{"name": f"absent-{number}"} for number in range(16)]
+    many = [policy("team", f"p{number}", providerPools=pools) for number in range(3)]
+    for status in found(*many).values():
+        assert all(len(it.message) <= MAX_MESSAGE for it in status.conditions)
+
+
+OBJECTS = [
+    pool("team"),
+    pool("team", "models", suspend=True),
+    pool("team", "models", providers=[]),
+    pool("team", "inside", providers=[{"name": "x", "type": "OpenAI", "baseURL": "https://10.0.0.1/v1"}]),
+    pool("team", "keyed", providers=[{"name": "x", "type": "OpenAI", "credentialRefs": [{"name": "key"}]}]),
+    policy("team"),
+    policy("team", "chat", providerPools=[{"name": "absent"}]),
+    policy("team", "other", targetRefs=[{"kind": "Deployment", "name": "chat"}], timeouts={"request": "1m"}),
+    policy("team", "third", targetRefs=[{"kind": "Deployment", "name": "chat"}], timeouts={"request": "2m"}),
+    policy("team", "loose", selector={"matchLabels": {"app": "chat"}}, suspend=True),
+    policy("team", "wrong", rateLimits="many"),
+    {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "ClusterAIPolicy",
+        "metadata": {"name": "floor"},
+        "spec": {"namespaceSelector": {}},
+    },
+    {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "ProviderCredential",
+        "metadata": {"name": "key", "namespace": "team"},
+        "spec": {"source": {"type": "Environment", "environment": {"variable": "KEY"}}},
+    },
+]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(OBJECTS), unique_by=lambda it: (it["kind"], it["metadata"]["name"])))
+def test_every_condition_is_of_the_vocabulary_and_ready_sums_up(documents: list[dict[str, Any]]) -> None:
+    for status in found(*documents).values():
+        for condition in status.conditions:
+            assert condition.reason in REASONS[condition.type]
+            assert condition.message
+        *others, ready = status.conditions
+        assert ready.type.value == "Ready"
+        if ready.status is ConditionStatus.TRUE:
+            assert all(it.status is ConditionStatus.TRUE for it in others)

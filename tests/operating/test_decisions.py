@@ -1,0 +1,258 @@
+"""The rules about who writes, how often, what counts as dead, and what is told: as tables."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate_operator.api.conditions import ConditionReason, ConditionType
+from tidegate_operator.api.status import ConditionStatus
+from tidegate_operator.cluster.conditions import Sidecars, Target, Wanted, WantedStatus
+from tidegate_operator.cluster.events import EventType, event_document, events_of
+from tidegate_operator.cluster.lease import Action, Record, decide, given_back, held, next_epoch, read_record
+from tidegate_operator.cluster.liveness import Liveness
+from tidegate_operator.cluster.pace import Pace
+from tidegate_operator.cluster.status import Transition, merge
+from tidegate_operator.cluster.tokens import read_review
+from tidegate_policy.model import ObjectRef
+
+S_NS = 1_000_000_000
+NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+REF = ObjectRef(kind="AIPolicy", namespace="team", name="chat")
+
+
+@pytest.mark.parametrize(
+    ("record", "unchanged_s", "action"),
+    [
+        (None, 0, Action.CREATE),
+        (Record(version="1"), 0, Action.TAKE),
+        (Record(version="1", holder="me", duration_ms=15_000), 0, Action.RENEW),
+        (Record(version="1", holder="me", duration_ms=15_000), 99, Action.RENEW),
+        (Record(version="1", holder="other", duration_ms=15_000), 0, Action.WAIT),
+        (Record(version="1", holder="other", duration_ms=15_000), 15, Action.WAIT),
+        (Record(version="1", holder="other", duration_ms=15_000), 15.1, Action.TAKE),
+        (Record(version="1", holder="other"), 0.1, Action.TAKE),
+    ],
+)
+def test_who_may_have_the_lease(record: Record | None, unchanged_s: float, action: Action) -> None:
+    assert decide(record, "me", int(unchanged_s * S_NS)) is action
+
+
+@pytest.mark.parametrize(
+    ("action", "known", "wanted", "epoch"),
+    [
+        (Action.RENEW, 7, 0, 7),
+        (Action.TAKE, 7, 7, 7),
+        (Action.RENEW, 7, 8, 1_000),
+        (Action.RENEW, 2_000, 2_001, 2_001),
+        (Action.CREATE, 0, 0, 1_000),
+        (Action.CREATE, 5_000, 0, 5_001),
+    ],
+)
+def test_an_epoch_only_rises_and_is_later_than_any_that_was_lost(
+    action: Action, known: int, wanted: int, epoch: int
+) -> None:
+    assert next_epoch(action, known, wanted, now_s=1_000) == epoch
+
+
+def test_a_lease_that_is_written_is_read_back() -> None:
+    record = Record(version="", holder="me", duration_ms=2_500, address="10.0.0.1:8443", epoch=7)
+    first = held(None, "home", record, NOW)
+    assert first["spec"]["leaseTransitions"] == 1
+    first["metadata"]["resourceVersion"] = "5"
+    again = held(first, "home", record, NOW.replace(minute=1))
+    assert again["spec"]["leaseTransitions"] == 1
+    assert again["spec"]["acquireTime"] == first["spec"]["acquireTime"] != again["spec"]["renewTime"]
+    assert read_record(again) == Record(
+        version="5", holder="me", duration_ms=3_000, address="10.0.0.1:8443", epoch=7
+    )
+    freed = read_record(given_back(again))
+    assert (freed.holder, freed.epoch) == ("", 7)
+
+
+def test_strange_leases_count_as_free() -> None:
+    strange = {
+        "metadata": {"resourceVersion": "1", "annotations": {"tidegate.dev/epoch": "soon"}},
+        "spec": None,
+    }
+    assert read_record(strange) == Record(version="1")
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3 * S_NS), max_size=60))
+def test_an_object_is_never_written_more_often_than_its_pace(gaps_ns: list[int]) -> None:
+    """In any stretch of time at most `burst` writes and one more for each interval."""
+    pace: Pace[str] = Pace(burst=3, interval_ms=1_000)
+    now_ns, writes = 0, []
+    for gap_ns in gaps_ns:
+        now_ns += gap_ns
+        if pace.wait_ns("key", now_ns) == 0:
+            pace.take("key", now_ns)
+            writes.append(now_ns)
+        else:
+            later_ns = now_ns + pace.wait_ns("key", now_ns)
+            assert pace.wait_ns("key", later_ns) == 0
+    for first, start_ns in enumerate(writes):
+        for count, at_ns in enumerate(writes[first:], start=1):
+            assert count <= 3 + (at_ns - start_ns) // S_NS + 1
+    pace.tidy(now_ns + 10 * S_NS)
+    assert len(pace) == 0
+
+
+def test_silence_is_told_and_only_a_watch_that_does_not_even_ask_is_dead() -> None:
+    liveness = Liveness(("A", "B"), now_ns=0, silent_ms=10_000)
+    assert liveness.unlisted == ("A", "B")
+    liveness.listed("A")
+    assert liveness.unlisted == ("B",)
+    liveness.heard("A", 5 * S_NS)
+    liveness.asked("B", 12 * S_NS)
+    assert liveness.silent(14 * S_NS) == ("B",)
+    assert liveness.dead(14 * S_NS) == ()
+    assert liveness.silent(16 * S_NS) == ("A", "B")
+    assert liveness.dead(16 * S_NS) == ("A",)
+    assert liveness.age_ms("A", 16 * S_NS) == 11_000
+    liveness.begin(20 * S_NS)
+    assert liveness.silent(29 * S_NS) == ()
+
+
+def wanted(
+    *conditions: tuple[ConditionType, bool, ConditionReason, str], generation: int = 2
+) -> WantedStatus:
+    return WantedStatus(
+        ref=REF,
+        uid="uid",
+        generation=generation,
+        conditions=tuple(
+            Wanted(
+                type=kind,
+                status=ConditionStatus.TRUE if is_true else ConditionStatus.FALSE,
+                reason=reason,
+                message=message,
+            )
+            for kind, is_true, reason, message in conditions
+        ),
+        sidecars=Sidecars(desired=2, programmed=1),
+        targets=(Target(kind="Deployment", name="chat", pods=2),),
+    )
+
+
+ACCEPTED = (ConditionType.ACCEPTED, True, ConditionReason.ACCEPTED, "The object is valid.")
+INVALID = (ConditionType.ACCEPTED, False, ConditionReason.INVALID, "spec.x: wrong")
+
+
+def test_a_status_that_says_it_all_is_not_written_again() -> None:
+    first = merge({}, wanted(ACCEPTED), "T1")
+    assert first.status is not None
+    assert merge(first.status, wanted(ACCEPTED), "T2").status is None
+
+
+def test_the_time_of_a_condition_moves_only_with_its_status() -> None:
+    status: Any = merge({}, wanted(ACCEPTED), "T1").status
+    other_words = merge(status, wanted((*ACCEPTED[:3], "Other words.")), "T2")
+    assert other_words.status is not None
+    assert other_words.status["conditions"][0]["lastTransitionTime"] == "T1"
+    assert other_words.transitions == ()
+    changed = merge(status, wanted(INVALID), "T3")
+    assert changed.status is not None
+    assert changed.status["conditions"][0]["lastTransitionTime"] == "T3"
+    (transition,) = changed.transitions
+    assert transition.before == ("True", "Accepted")
+
+
+def test_conditions_of_others_keep_their_place_and_words() -> None:
+    foreign = {"type": "Audited", "status": "True", "reason": "X", "message": "", "lastTransitionTime": "T0"}
+    stale = {**foreign, "type": "Accepted", "status": "False"}
+    merged = merge({"conditions": [stale, foreign]}, wanted(ACCEPTED), "T1")
+    assert merged.status is not None
+    assert [it["type"] for it in merged.status["conditions"]] == ["Accepted", "Audited"]
+    assert merged.status["conditions"][1] == foreign
+
+
+def test_every_condition_names_the_generation_that_it_is_about() -> None:
+    status: Any = merge({}, wanted(ACCEPTED, generation=1), "T1").status
+    merged = merge(status, wanted(ACCEPTED, generation=2), "T2")
+    assert merged.status is not None
+    assert merged.status["observedGeneration"] == 2
+    assert [it["observedGeneration"] for it in merged.status["conditions"]] == [2]
+
+
+def transition(
+    before: tuple[str, str] | None, kind: ConditionType, reason: ConditionReason, *, is_true: bool
+) -> Transition:
+    status = ConditionStatus.TRUE if is_true else ConditionStatus.FALSE
+    return Transition(before=before, after=Wanted(type=kind, status=status, reason=reason, message="why"))
+
+
+@pytest.mark.parametrize(
+    ("before", "kind", "is_true", "reason", "told"),
+    [
+        (None, ConditionType.ACCEPTED, True, ConditionReason.ACCEPTED, None),
+        (None, ConditionType.ACCEPTED, False, ConditionReason.INVALID, EventType.WARNING),
+        (("True", "Accepted"), ConditionType.ACCEPTED, False, ConditionReason.INVALID, EventType.WARNING),
+        (("False", "Invalid"), ConditionType.ACCEPTED, True, ConditionReason.ACCEPTED, EventType.NORMAL),
+        (("True", "Accepted"), ConditionType.ACCEPTED, True, ConditionReason.CONFLICTED, EventType.WARNING),
+        (
+            ("False", "RefNotFound"),
+            ConditionType.RESOLVED_REFS,
+            False,
+            ConditionReason.REF_NOT_PERMITTED,
+            EventType.WARNING,
+        ),
+        (("True", "Programmed"), ConditionType.PROGRAMMED, False, ConditionReason.PENDING, None),
+        (("False", "Pending"), ConditionType.PROGRAMMED, True, ConditionReason.PROGRAMMED, None),
+        (("False", "Pending"), ConditionType.PROGRAMMED, False, ConditionReason.REJECTED, EventType.WARNING),
+        (("False", "Rejected"), ConditionType.PROGRAMMED, True, ConditionReason.PROGRAMMED, EventType.NORMAL),
+        (("True", "Ready"), ConditionType.READY, False, ConditionReason.NOT_READY, None),
+        (("True", "Ready"), ConditionType.READY, False, ConditionReason.SUSPENDED, EventType.WARNING),
+        (("False", "Suspended"), ConditionType.READY, True, ConditionReason.READY, EventType.NORMAL),
+    ],
+)
+def test_bad_news_is_told_and_good_news_after_bad(
+    before: tuple[str, str] | None,
+    kind: ConditionType,
+    is_true: bool,
+    reason: ConditionReason,
+    told: EventType | None,
+) -> None:
+    events = events_of([transition(before, kind, reason, is_true=is_true)])
+    assert [event.type for event in events] == ([told] if told else [])
+
+
+def test_a_long_event_is_cut_to_what_the_api_server_takes() -> None:
+    (event,) = events_of([transition(None, ConditionType.ACCEPTED, ConditionReason.INVALID, is_true=False)])
+    long = type(event)(type=event.type, reason=event.reason, note="ü" * 2_000)
+    document = event_document(
+        long, ObjectRef(kind="ClusterAIPolicy", namespace="", name="floor"), "u", identity="me", now=NOW
+    )
+    assert len(document["note"].encode()) <= 1_024
+    assert document["metadata"]["namespace"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({}, "not authenticated"),
+        ({"error": "expired"}, "expired"),
+        ({"authenticated": True, "user": {"username": "system:serviceaccount:a:b"}}, "not meant for us"),
+        ({"authenticated": True, "audiences": ["us"], "user": {"username": "ada"}}, "the token of a user"),
+        (
+            {"authenticated": True, "audiences": ["us"], "user": {"username": "system:serviceaccount:a"}},
+            "the token of",
+        ),
+    ],
+)
+def test_a_token_that_proves_too_little_is_refused(status: dict[str, Any], problem: str) -> None:
+    assert read_review(status, "us").problem.startswith(problem)
+
+
+def test_a_review_says_which_pod_it_is() -> None:
+    extra = {
+        "authentication.kubernetes.io/pod-name": ["chat-0"],
+        "authentication.kubernetes.io/pod-uid": ["u"],
+    }
+    user = {"username": "system:serviceaccount:team:chat", "extra": extra}
+    review = read_review({"authenticated": True, "audiences": ["us"], "user": user}, "us")
+    assert (review.problem, review.namespace, review.service_account) == ("", "team", "chat")
+    assert (review.pod_name, review.pod_uid) == ("chat-0", "u")

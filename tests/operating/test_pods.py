@@ -1,0 +1,101 @@
+"""Whom a pod belongs to, told by its owners; and that nothing but a few fields of it is kept."""
+
+from typing import Any
+
+import pytest
+from tidegate_testing.operators import injected_pod
+
+from tidegate_operator.index.pods import Owner, Pods, read_pod
+from tidegate_operator.index.snapshot import Workload
+
+
+def a_pod(
+    name: str = "chat-0", version: int = 1, owner: tuple[str, str] | None = None, **labels: str
+) -> dict[str, Any]:
+    kind, made_by = owner or ("", "")
+    maker = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": made_by, "uid": f"{kind}-{made_by}"}}
+    document = injected_pod("team", name, maker if owner else None, **labels)
+    document["metadata"] |= {"uid": f"uid-{name}", "resourceVersion": str(version)}
+    document["spec"]["serviceAccountName"] = "chat"
+    return document
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Rollout"])
+def test_an_owner_that_nothing_else_makes_is_the_workload(kind: str) -> None:
+    pods = Pods()
+    pods.seen(a_pod(owner=(kind, "chat")))
+    assert pods.unknown_owners() == ()
+    (workload,) = pods.by_workload()
+    assert (str(workload), workload.service_account) == (f"team/{kind}/chat", "chat")
+
+
+@pytest.mark.parametrize(("kind", "above"), [("ReplicaSet", "Deployment"), ("Job", "CronJob")])
+def test_what_made_the_owner_is_the_workload_once_it_is_known(kind: str, above: str) -> None:
+    pods = Pods()
+    pods.seen(a_pod(owner=(kind, "chat-5d4f")))
+    ((namespace, owner),) = pods.unknown_owners()
+    assert (namespace, owner.kind, owner.name) == ("team", kind, "chat-5d4f")
+    assert pods.by_workload() == {}
+
+    pods.learn(owner.uid, Owner(api="apps/v1", kind=above, name="chat", uid="top"))
+    assert [str(it) for it in pods.by_workload()] == [f"team/{above}/chat"]
+    pods.learn(owner.uid, None)
+    assert [str(it) for it in pods.by_workload()] == [f"team/{kind}/chat-5d4f"]
+
+
+def test_a_pod_that_nobody_made_is_a_workload_of_its_own() -> None:
+    pods = Pods()
+    pods.seen(a_pod("alone"))
+    assert [str(it) for it in pods.by_workload()] == ["team/Pod/alone"]
+
+
+def test_pods_of_one_template_are_one_workload() -> None:
+    pods = Pods()
+    for number in range(3):
+        labels = {
+            "app": "chat",
+            "statefulset.kubernetes.io/pod-name": f"chat-{number}",
+            "controller-revision-hash": "x",
+        }
+        pods.seen(a_pod(f"chat-{number}", owner=("StatefulSet", "chat"), **labels))
+    ((workload, members),) = pods.by_workload().items()
+    assert len(members) == 3
+    assert workload.labels == {"app": "chat", "tidegate.dev/injected": "true"}
+    assert isinstance(workload, Workload)
+
+
+def test_only_injected_pods_that_have_not_ended_count() -> None:
+    pods = Pods()
+    assert pods.seen(a_pod(version=1))
+    assert not pods.seen(a_pod(version=1))
+    assert not pods.seen(a_pod(version=2) | {"status": {"phase": "Running"}})
+    assert pods.seen(a_pod(version=3) | {"status": {"phase": "Succeeded"}})
+    assert len(pods) == 0
+    bare = a_pod("bare")
+    bare["metadata"]["labels"] = {}
+    assert not pods.seen(bare)
+    assert len(pods) == 0
+
+
+def test_a_pod_that_was_deleted_does_not_come_back() -> None:
+    pods = Pods()
+    pods.seen(a_pod(version=1))
+    assert pods.gone(a_pod(version=3))
+    assert not pods.seen(a_pod(version=2))
+    assert not pods.relisted([a_pod(version=1)], 2) or len(pods) == 0
+    assert len(pods) == 0
+
+
+def test_a_list_takes_away_what_is_not_in_it() -> None:
+    pods = Pods()
+    pods.seen(a_pod("old", version=1))
+    pods.seen(a_pod("young", version=9))
+    assert pods.relisted([a_pod("new", version=4)], 5)
+    assert {pod.name for group in pods.by_workload().values() for pod in group} == {"young", "new"}
+    assert pods.is_listed
+
+
+def test_of_a_pod_little_is_kept() -> None:
+    pod = read_pod(a_pod(owner=("StatefulSet", "chat"), app="chat"))
+    assert (pod.namespace, pod.name, pod.service_account) == ("team", "chat-0", "chat")
+    assert not hasattr(pod, "spec")

@@ -1,0 +1,60 @@
+"""Settings: every variable has a default, a wrong one is told with all others that are wrong, and what a pod knows is used."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tidegate_operator.settings import Address, Settings, SettingsError, parse_address, read
+
+
+def test_an_empty_environment_is_enough(tmp_path: Path) -> None:
+    settings = read({}, folder=tmp_path)
+    assert settings.listen == Address(host="127.0.0.1", port=8443)
+    assert settings.health == Address(host="127.0.0.1", port=8080)
+    assert settings.namespace == "default"
+    assert settings.kubeconfig.endswith(".kube/config")
+    assert not settings.in_cluster
+
+
+def test_in_a_pod_all_addresses_are_listened_on(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "namespace").write_text("tidegate-system")
+    settings = read({"KUBECONFIG": "/ignored"}, folder=tmp_path)
+    assert settings.listen == Address(host="0.0.0.0", port=8443)
+    assert (settings.namespace, settings.kubeconfig, settings.in_cluster) == ("tidegate-system", "", True)
+
+
+def test_every_period_has_a_variable(tmp_path: Path) -> None:
+    periods = [item.name for item in fields(Settings) if item.name.endswith("_ms")]
+    assert len(periods) > 15
+    environment = {f"TIDEGATE_{name.upper()}": str(getattr(Settings(), name)) for name in periods}
+    assert read(environment, folder=tmp_path) == read({}, folder=tmp_path)
+    shorter = read({"TIDEGATE_DEBOUNCE_MS": "7", "TIDEGATE_STATUS_BURST": "9"}, folder=tmp_path)
+    assert (shorter.debounce_ms, shorter.status_burst) == (7, 9)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    environment = {
+        "TIDEGATE_DEBOUNCE_MS": "soon",
+        "TIDEGATE_LISTEN": "everywhere",
+        "TIDEGATE_LEASE_RENEW_MS": "20000",
+        "TIDEGATE_WATCH_SILENT_MS": "1000",
+        "TIDEGATE_LOG_LEVEL": "LOUD",
+    }
+    with pytest.raises(SettingsError) as caught:
+        read(environment, folder=tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5
+    for name in environment:
+        assert any(line.startswith(name) for line in lines), name
+
+
+@pytest.mark.parametrize("text", ["", "8443", ":8443", "host:", "host:x", "host:70000"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_address(text)
+
+
+def test_an_address_of_ipv6_is_written_in_brackets() -> None:
+    assert str(parse_address("[::1]:8443")) == "[::1]:8443"

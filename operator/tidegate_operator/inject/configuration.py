@@ -1,0 +1,200 @@
+"""The MutatingWebhookConfiguration (PURE), as data: the chart renders it, tests install it.
+
+Whoever has not opted in never depends on us: each entry matches only what it may have to change, nothing that is being
+deleted, and no namespace that the cluster itself or Tidegate lives in.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidegate_operator.inject import expressions
+from tidegate_operator.inject.names import INJECT
+from tidegate_operator.inject.optin import Choice
+from tidegate_operator.inject.review import Entry
+
+NAME: Final = "ai-tidegate-injector"
+"""Webhooks are called in the order of these names: a mesh that comes after us sees the sidecar's ports and probes."""
+
+SYSTEM_NAMESPACES: Final = ("kube-system", "kube-node-lease")
+WEBHOOK_PORT: Final = 9443
+TIMEOUT_S: Final = 5
+
+_NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+_APPS: Final = ("deployments", "statefulsets", "daemonsets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The injector's Service."""
+
+    namespace: str
+    name: str = "tidegate-injector"
+    port: int = 443
+
+    def client(self, path: str) -> dict[str, Any]:
+        """How the API server calls it."""
+        return {"service": {"namespace": self.namespace, "name": self.name, "path": path, "port": self.port}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """An injector outside the cluster: `https://HOST:PORT`."""
+
+    base: str
+
+    def client(self, path: str) -> dict[str, Any]:
+        """How the API server calls it."""
+        return {"url": f"{self.base}{path}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """What one entry is asked about.
+
+    Attributes:
+        name: of the entry, below `inject.tidegate.dev`.
+        path: what answers it.
+        rules: operations on resources.
+        conditions: CEL by name; all have to hold.
+        selector: of namespaces, beyond those that are always left out.
+        policy: what becomes of a request when the injector does not answer.
+    """
+
+    name: str
+    path: Entry
+    rules: tuple[dict[str, Any], ...]
+    conditions: dict[str, str]
+    selector: tuple[dict[str, Any], ...] = ()
+    policy: str = "Fail"
+
+
+def webhook_configuration(
+    client: Service | Url, *, excluded: Sequence[str] = (), trust: str = "", name: str = NAME
+) -> dict[str, Any]:
+    """The object to apply.
+
+    Args:
+        client: where the injector answers.
+        excluded: namespaces to leave out, beside the cluster's own; the chart gives Tidegate's.
+        trust: PEM for `caBundle`. Empty: the field is left out, so that applying again does not undo what the operator
+            has written there.
+        name: sorts before those of meshes.
+    """
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [_webhook(entry, client, excluded, trust) for entry in entries()],
+    }
+
+
+def trust_patch(trust: str) -> dict[str, Any]:
+    """A strategic merge patch that changes every `caBundle` and nothing else: for the operator's leader."""
+    return {
+        "webhooks": [{"name": _full(it), "clientConfig": {"caBundle": _encode(trust)}} for it in entries()]
+    }
+
+
+def entries() -> tuple[Matching, ...]:
+    """All entries."""
+    alive = {"is-not-being-deleted": expressions.IS_NOT_BEING_DELETED}
+    opted_in = {"key": INJECT, "operator": "In", "values": [Choice.ENABLED.value]}
+    pods = _rule("", ("pods",), "CREATE")
+    return (
+        Matching(
+            name="pods",
+            path=Entry.PODS,
+            rules=(pods,),
+            conditions={"speaks-for-itself": expressions.speaks_for_itself()},
+        ),
+        Matching(
+            name="pods-of-namespaces",
+            path=Entry.PODS_OF_NAMESPACES,
+            rules=(pods,),
+            conditions={"says-nothing": expressions.says_nothing()},
+            selector=(opted_in,),
+        ),
+        Matching(
+            name="workloads",
+            path=Entry.WORKLOADS,
+            rules=(_rule("apps", _APPS, "CREATE", "UPDATE"),),
+            conditions=alive | {"is-to-be-followed": expressions.is_to_be_followed("Deployment")},
+        ),
+        Matching(
+            name="new-jobs",
+            path=Entry.WORKLOADS,
+            rules=(_rule("batch", ("jobs",), "CREATE"),),
+            conditions={"is-to-be-followed": expressions.is_to_be_followed("Job")},
+        ),
+        Matching(
+            name="cronjobs",
+            path=Entry.WORKLOADS,
+            rules=(_rule("batch", ("cronjobs",), "CREATE", "UPDATE"),),
+            conditions=alive | {"is-to-be-followed": expressions.is_to_be_followed("CronJob")},
+        ),
+        # These two only tell people something: nothing waits for them when the injector is down.
+        Matching(
+            name="jobs",
+            path=Entry.JOBS,
+            rules=(_rule("batch", ("jobs",), "UPDATE"),),
+            conditions=alive | {"has-changed-its-mind": expressions.has_changed_its_mind()},
+            policy="Ignore",
+        ),
+        Matching(
+            name="namespaces",
+            path=Entry.NAMESPACES,
+            rules=(_rule("", ("namespaces",), "CREATE", "UPDATE", scope="Cluster"),),
+            conditions=alive | {"is-mislabelled": expressions.is_mislabelled()},
+            policy="Ignore",
+        ),
+    )
+
+
+def _webhook(entry: Matching, client: Service | Url, excluded: Sequence[str], trust: str) -> dict[str, Any]:
+    left_out = sorted({*SYSTEM_NAMESPACES, *excluded})
+    bundle = {"caBundle": _encode(trust)} if trust else {}
+    return {
+        "name": _full(entry),
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": client.client(f"/{entry.path.value}") | bundle,
+        "rules": list(entry.rules),
+        "matchPolicy": "Equivalent",
+        "matchConditions": [
+            {"name": name, "expression": expression} for name, expression in entry.conditions.items()
+        ],
+        "namespaceSelector": {
+            "matchExpressions": [
+                {"key": _NAMESPACE_NAME, "operator": "NotIn", "values": left_out},
+                *entry.selector,
+            ]
+        },
+        "objectSelector": {},
+        "failurePolicy": entry.policy,
+        "reinvocationPolicy": "IfNeeded",
+        "sideEffects": "NoneOnDryRun",
+        "timeoutSeconds": TIMEOUT_S,
+    }
+
+
+def _full(entry: Matching) -> str:
+    return f"{entry.name}.inject.tidegate.dev"
+
+
+def _rule(
+    group: str, resources: Sequence[str], *operations: str, scope: str = "Namespaced"
+) -> dict[str, Any]:
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["v1"],
+        "operations": list(operations),
+        "resources": list(resources),
+        "scope": scope,
+    }
+
+
+def _encode(trust: str) -> str:
+    return base64.b64encode(trust.encode("ascii")).decode("ascii")

@@ -1,0 +1,177 @@
+"""The sidecar's container: what the process in it can use, what PodSecurity demands, and what the pod asks of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from injecting_shapes.platform import PLATFORM, TEMPLATE, injected
+from injecting_shapes.pods import container, environment_of, pod
+
+from tidegate_operator.certificates.plan import Plan, next_step
+from tidegate_operator.inject.container import template_hash
+from tidegate_operator.inject.names import ADMIN_PORT, APP_PORT, CONTAINER, PLACEHOLDER_KEY
+from tidegate_operator.inject.pod import Platform
+from tidegate_operator.inject.status import read_status
+from tidegate_operator.inject.template import Family, Resources, Startup
+from tidegate_sidecar.settings import STATE_DIR, TOKEN_FILE, read
+
+
+def sidecar_of(document: dict[str, Any], platform: Platform = PLATFORM) -> dict[str, Any]:
+    found = injected(document, platform=platform)["spec"]["initContainers"]
+    sidecar: dict[str, Any] = next(it for it in found if it["name"] == CONTAINER)
+    return sidecar
+
+
+def test_the_sidecar_reads_what_the_injector_writes() -> None:
+    """Two processes, one list of variables: the sidecar's own settings take it all without a complaint."""
+    bundle = next_step(None, Plan(names=("tidegate-operator.tidegate-system.svc",)), 1_790_000_000)
+    assert bundle is not None
+    platform = Platform(
+        template=replace(TEMPLATE, families=(Family.IPV4, Family.IPV6), audiences=("vault",)),
+        trust=bundle.trust,
+    )
+    settings = read(
+        environment_of(injected(pod(terminationGracePeriodSeconds=60), platform=platform), CONTAINER)
+    )
+    assert settings.operator is not None
+    assert (settings.operator.url, settings.operator.ca) == (TEMPLATE.operator_url, bundle.trust)
+    assert bundle.authority.certificate.public_bytes(Encoding.PEM).decode() in settings.operator.ca
+    assert (settings.operator.token_file, settings.operator.state_dir) == (Path(TOKEN_FILE), Path(STATE_DIR))
+    assert [str(it) for it in settings.listen] == [f"127.0.0.1:{APP_PORT}", f"[::1]:{APP_PORT}"]
+    assert [str(it) for it in settings.admin] == [f"0.0.0.0:{ADMIN_PORT}", f"[::]:{ADMIN_PORT}"]
+    assert settings.grace_ms == 55_000
+
+
+def test_the_volumes_are_where_the_variables_say() -> None:
+    document = injected(
+        pod(), platform=replace(PLATFORM, template=replace(TEMPLATE, audiences=("https://vault",)))
+    )
+    mounts = {it["name"]: it["mountPath"] for it in document["spec"]["initContainers"][0]["volumeMounts"]}
+    sources = document["spec"]["volumes"][0]["projected"]["sources"]
+    files = {
+        it["serviceAccountToken"][
+            "audience"
+        ]: f"{mounts['tidegate-token']}/{it['serviceAccountToken']['path']}"
+        for it in sources
+    }
+    variables = environment_of(document, CONTAINER)
+    assert files["tidegate.dev/config"] == variables["TIDEGATE_TOKEN_FILE"]
+    assert files["https://vault"] == f"{variables['TIDEGATE_TOKENS_DIR']}/https%3A%2F%2Fvault"
+    assert mounts["tidegate-state"] == variables["TIDEGATE_STATE_DIR"]
+    assert mounts["tidegate-keys"] == variables["TIDEGATE_KEYS_DIR"]
+
+
+def test_probes_ask_what_the_sidecar_answers() -> None:
+    from tidegate_sidecar import admin  # noqa: PLC0415 - the paths are private, and only this test wants them
+
+    for startup in Startup:
+        sidecar = sidecar_of(pod(annotations={"tidegate.dev/startup": startup.value}))
+        probes = [sidecar[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+        assert {probe["port"] for probe in probes} == {ADMIN_PORT}
+        assert {probe["path"] for probe in probes} <= set(admin._PATHS)
+
+
+def test_the_application_waits_for_a_configuration_only_where_that_is_wanted() -> None:
+    paths = {
+        startup: sidecar_of(pod(annotations={"tidegate.dev/startup": startup.value}))["startupProbe"][
+            "httpGet"
+        ]["path"]
+        for startup in Startup
+    }
+    assert paths == {Startup.START: "/healthz", Startup.WAIT: "/readyz"}
+
+
+def test_a_platform_that_waits_does_not_wait_beside_a_mesh_that_starts_later() -> None:
+    platform = replace(PLATFORM, template=replace(TEMPLATE, startup=Startup.WAIT))
+    assert sidecar_of(pod(), platform)["startupProbe"]["httpGet"]["path"] == "/readyz"
+    beside = pod(container(), container("linkerd-proxy"))
+    assert sidecar_of(beside, platform)["startupProbe"]["httpGet"]["path"] == "/healthz"
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "drain_ms"),
+    [(None, 25_000), (30, 25_000), (0, 0), (2, 1_000), (8, 4_000), (100_000, 3_600_000)],
+)
+def test_the_sidecar_ends_within_the_pods_grace_period(grace_s: int | None, drain_ms: int) -> None:
+    spec = {} if grace_s is None else {"terminationGracePeriodSeconds": grace_s}
+    variables = environment_of(injected(pod(**spec)), CONTAINER)
+    assert int(variables["TIDEGATE_GRACE_MS"]) == drain_ms
+    assert grace_s is None or drain_ms <= 1_000 * grace_s
+
+
+BIG = {"cpu": "2", "memory": "2Gi"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "app", "requests", "limits"),
+    [
+        ({}, {}, ("50m", "64Mi"), ("500m", "256Mi")),
+        ({"cpu-request": "2"}, {}, ("2", "64Mi"), ("2", "256Mi")),
+        ({"memory-limit": "48Mi"}, {}, ("50m", "48Mi"), ("500m", "48Mi")),
+        ({"cpu-request": "1", "cpu-limit": "2"}, {}, ("1", "64Mi"), ("2", "256Mi")),
+        ({}, {"limits": BIG}, ("500m", "256Mi"), ("500m", "256Mi")),
+        ({}, {"limits": BIG, "requests": BIG}, ("500m", "256Mi"), ("500m", "256Mi")),
+        ({}, {"limits": BIG, "requests": BIG | {"cpu": "2000m"}}, ("500m", "256Mi"), ("500m", "256Mi")),
+        ({}, {"limits": BIG, "requests": BIG | {"cpu": "1"}}, ("50m", "64Mi"), ("500m", "256Mi")),
+        ({}, {"limits": {"cpu": "2"}}, ("50m", "64Mi"), ("500m", "256Mi")),
+        ({"cpu-request": "100m"}, {"limits": BIG}, ("100m", "256Mi"), ("100m", "256Mi")),
+        ({"cpu-request": "100m", "cpu-limit": "1"}, {"limits": BIG}, ("100m", "256Mi"), ("1", "256Mi")),
+    ],
+)
+def test_resources(
+    annotations: dict[str, str], app: dict[str, Any], requests: tuple[str, str], limits: tuple[str, str]
+) -> None:
+    """A request is never above its limit, and in a pod of class Guaranteed it is the limit."""
+    document = pod(
+        container(resources=app),
+        annotations={f"tidegate.dev/{name}": value for name, value in annotations.items()},
+    )
+    found = sidecar_of(document)["resources"]
+    assert found == {
+        "requests": dict(zip(("cpu", "memory"), requests, strict=True)),
+        "limits": dict(zip(("cpu", "memory"), limits, strict=True)),
+    }
+
+
+def test_a_platform_may_leave_limits_out() -> None:
+    template = replace(TEMPLATE, resources=Resources(cpu_limit=""))
+    found = sidecar_of(
+        pod(annotations={"tidegate.dev/cpu-request": "3"}), replace(PLATFORM, template=template)
+    )
+    assert found["resources"] == {"requests": {"cpu": "3", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+
+
+def test_the_hash_tells_sidecars_apart_and_nothing_else() -> None:
+    """Neither the pod nor the authorities, of which sidecars hear from the operator."""
+    assert template_hash(TEMPLATE) != template_hash(replace(TEMPLATE, image="registry.example/other:1"))
+    assert template_hash(TEMPLATE) != template_hash(replace(TEMPLATE, audiences=("vault",)))
+    assert template_hash(TEMPLATE) == template_hash(replace(TEMPLATE, version="9"))
+    statuses = [
+        read_status(injected(document, platform=replace(PLATFORM, trust=trust)))
+        for document in (
+            pod(),
+            pod(annotations={"tidegate.dev/cpu-limit": "2"}, terminationGracePeriodSeconds=5),
+        )
+        for trust in ("one", "other")
+    ]
+    assert {status.template for status in statuses if status} == {template_hash(TEMPLATE)}
+
+
+def test_the_placeholder_never_looks_like_a_key() -> None:
+    """Scanners for leaked keys would find it in every pod."""
+    assert not PLACEHOLDER_KEY.startswith("sk-")
+
+
+def test_nothing_here_needs_a_cluster_client() -> None:
+    """The injector answers within milliseconds of its start and stays small."""
+    code = "import sys, tidegate_operator.inject.app; print([m for m in ('kopf', 'kubernetes', 'hvac') if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -23,8 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
@@ -33,7 +32,8 @@ import uvloop
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 DEADLINE_S = 300
-OK = 200
+CONNECT_S = 30
+OK, NOT_MODIFIED = 200, 304
 
 
 def rss_mib() -> float:
@@ -106,22 +106,37 @@ def _say(**values: object) -> None:
 
 @dataclass
 class Sidecar:
-    """One connection and the polls on it."""
+    """One connection, and a poll on it for as long as it lives; who loses it comes back as a sidecar does."""
 
     token: str
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    port: int
+    tls: ssl.SSLContext
     tag: str = ""
+    lost: int = 0
+    got_s: list[float] = field(default_factory=list)
+    """When a configuration came."""
 
-    @classmethod
-    async def connect(cls, port: int, tls: ssl.SSLContext, token: str) -> Sidecar:
-        """Connect, however long the operator takes."""
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=tls, server_hostname="localhost", ssl_handshake_timeout=DEADLINE_S
-        )
-        return cls(token, reader, writer)
+    async def run(self) -> None:
+        """Poll, for ever."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1",
+                    self.port,
+                    ssl=self.tls,
+                    server_hostname="localhost",
+                    ssl_handshake_timeout=CONNECT_S,
+                )
+                try:
+                    while await self._poll(reader, writer) in (OK, NOT_MODIFIED):
+                        pass
+                finally:
+                    writer.close()
+            except (OSError, asyncio.IncompleteReadError):
+                self.lost += 1
+            await asyncio.sleep(5 * random.random())  # noqa: S311 - the jitter of a sidecar
 
-    async def poll(self) -> int:
+    async def _poll(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
         """One poll; its status."""
         lines = [
             "GET /v1/config HTTP/1.1",
@@ -132,12 +147,15 @@ class Sidecar:
         ]
         if self.tag:
             lines.append(f"if-none-match: {self.tag}")
-        self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
-        await self.reader.readexactly(int(headers.get("content-length", 0)))
+        await reader.readexactly(int(headers.get("content-length", 0)))
         self.tag = headers.get("etag", self.tag)
-        return int(head[0].split()[1])
+        status = int(head[0].split()[1])
+        if status == OK:
+            self.got_s.append(time.perf_counter())
+        return status
 
 
 class Operator:
@@ -174,44 +192,45 @@ class Operator:
 
 @dataclass
 class Result:
-    """One row; `again` counts sidecars that had to try again."""
+    """One row; `again` counts sidecars that lost their connection and tried again."""
 
     what: str
     count: int
-    answered: int
-    last_s: float
-    p50_s: float
+    took_s: list[float]
     memory_mib: float
-    again: int = 0
+    again: int
 
     def __str__(self) -> str:
-        each = self.memory_mib * 1_024 / self.count
-        memory = f"{self.memory_mib:8.1f} {each:8.1f}" if self.memory_mib else f"{'':8} {'':8}"
-        times = f"{self.last_s:9.2f} {self.p50_s:9.2f}" if self.last_s else f"{'':9} {'':9}"
-        return f"{self.what:<12} {self.count:>7} {self.answered:>9} {self.again:>9} {times} {memory}"
+        """In the columns of the heading."""
+        columns = [f"{self.what:<12}", f"{self.count:>7}", f"{self.again:>7}"]
+        if self.took_s:
+            columns += [f"{self.took_s[len(self.took_s) // 2]:>9.2f}", f"{self.took_s[-1]:>9.2f}"]
+        else:
+            columns += [" " * 9, " " * 9, f"{self.memory_mib:>9.1f}"]
+            columns.append(f"{self.memory_mib * 1_024 / self.count:>9.1f}")
+        return " ".join(columns)
 
 
-async def timed(polls: list[Callable[[], Awaitable[int]]]) -> tuple[int, list[float]]:
-    """How many were answered with 200, and how long each took, sorted."""
-    began = time.perf_counter()
-    took: list[float] = []
+HEADING = " ".join(
+    f"{title:{align}}"
+    for title, align in (
+        ("", "<12"),
+        ("polls", ">7"),
+        ("again", ">7"),
+        ("half, s", ">9"),
+        ("last, s", ">9"),
+        ("MiB more", ">9"),
+        ("KiB each", ">9"),
+    )
+)
 
-    async def one(poll: Callable[[], Awaitable[int]]) -> int:
-        status = await poll()
-        took.append(time.perf_counter() - began)
-        return status
 
+async def until_all_have(sidecars: list[Sidecar], configurations: int, since_s: float) -> list[float]:
+    """Wait until every sidecar got so many; after how many seconds each had the last of them, sorted."""
     async with asyncio.timeout(DEADLINE_S):
-        statuses = await asyncio.gather(*map(one, polls))
-    return statuses.count(OK), sorted(took)
-
-
-async def ended_at(sidecar: Sidecar) -> float:
-    """Poll until there is news; when that was."""
-    while await sidecar.poll() != OK:
-        # The wait was over before there was news, on a machine that has other things to do.
-        pass
-    return time.perf_counter()
+        while any(len(sidecar.got_s) < configurations for sidecar in sidecars):
+            await asyncio.sleep(0.05)
+    return sorted(sidecar.got_s[configurations - 1] - since_s for sidecar in sidecars)
 
 
 async def measure(count: int, loop: str) -> list[Result]:
@@ -221,53 +240,25 @@ async def measure(count: int, loop: str) -> list[Result]:
         operator = Operator(count, loop, folder)
         port = int(str(operator.said["url"]).rpartition(":")[2])
         tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-        tokens = (folder / "tokens").read_text().split("\n")
-        first = await Sidecar.connect(port, tls, tokens.pop())
-        await first.poll()
-        before = operator.ask("rss")["rss"]
-
-        sidecars: list[Sidecar] = []
-
-        lost = 0
-
-        def arrive(token: str) -> Callable[[], Awaitable[int]]:
-            async def poll() -> int:
-                nonlocal lost
-                while True:
-                    try:
-                        sidecar = await Sidecar.connect(port, tls, token)
-                        status = await sidecar.poll()
-                    except (OSError, asyncio.IncompleteReadError):
-                        status = 0
-                    if status == OK:
-                        sidecars.append(sidecar)
-                        return status
-                    lost += 1
-                    await asyncio.sleep(5 * random.random())  # noqa: S311 - the jitter of a sidecar
-
-            return poll
-
-        answered, took = await timed([arrive(token) for token in tokens])
-        rows = [Result("all at once", count, answered, took[-1], took[count // 2], 0, lost)]
-        polls = asyncio.gather(*map(ended_at, sidecars))
-        idle = await asyncio.to_thread(operator.ask, f"idle {count}")
-        rows.append(Result("idle", count, count, 0, 0, idle["rss"] - before))
-        began = time.perf_counter()
-        await asyncio.to_thread(operator.ask, "publish")
-        statuses = await polls
-        ended = sorted(statuses)
-        rows.append(
-            Result(
-                "publish",
-                count,
-                len(ended),
-                ended[-1] - began,
-                ended[count // 2] - began,
-                0,
-            )
-        )
-        for sidecar in (first, *sidecars):
-            sidecar.writer.close()
+        sidecars = [Sidecar(token, port, tls) for token in (folder / "tokens").read_text().split("\n")]
+        first = sidecars.pop()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(first.run())]
+            await until_all_have([first], 1, 0)
+            before = operator.ask("rss")["rss"]
+            began_s = time.perf_counter()
+            running += [tasks.create_task(sidecar.run()) for sidecar in sidecars]
+            took = await until_all_have(sidecars, 1, began_s)
+            lost = sum(sidecar.lost for sidecar in sidecars)
+            rows = [Result("all at once", count, took, 0, lost)]
+            idle = await asyncio.to_thread(operator.ask, f"idle {count + 1}")
+            rows.append(Result("idle", count, [], idle["rss"] - before, 0))
+            began_s = time.perf_counter()
+            await asyncio.to_thread(operator.ask, "publish")
+            took = await until_all_have(sidecars, 2, began_s)
+            rows.append(Result("publish", count, took, 0, sum(sidecar.lost for sidecar in sidecars) - lost))
+            for task in running:
+                task.cancel()
         await asyncio.to_thread(operator.stop)
         return rows
 

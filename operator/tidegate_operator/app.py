@@ -128,7 +128,12 @@ class Operator:
             start(name, work)
         self._wait_for("there is no certificate yet: the holder of the Lease makes it")
         address = await self._publishing.start()
-        self._elector.address = self._elector.address or str(address)
+        if not self._elector.address:
+            self._elector.address = str(address)
+            if self._settings.in_cluster:
+                _log.warning(
+                    "TIDEGATE_ADVERTISE is not set: other replicas cannot bring acknowledgements here"
+                )
         self._wait_for("")
         _log.info("serving configurations on %s", address)
 

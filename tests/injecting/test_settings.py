@@ -30,6 +30,13 @@ def test_in_a_pod_it_serves_the_pods_addresses_and_knows_its_namespace(tmp_path:
     assert settings.template.operator_url == "https://tidegate-operator.tidegate-system.svc:8443"
 
 
+def test_in_a_pod_without_a_token_it_serves_the_pods_addresses_too(tmp_path: Path) -> None:
+    """It asks the API server nothing, so it is given none."""
+    told = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "TIDEGATE_NAMESPACE": "tidegate-system"}
+    settings = read(IMAGE | told, folder=tmp_path)
+    assert (str(settings.listen), settings.namespace) == ("0.0.0.0:9443", "tidegate-system")
+
+
 def test_everything_can_be_said(tmp_path: Path) -> None:
     settings = read(
         IMAGE

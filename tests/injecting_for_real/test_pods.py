@@ -104,7 +104,7 @@ def test_hostnetwork_is_let_through_without_a_sidecar_and_counted(
     assert injector.admissions()[("pods", "skipped", "HostNetwork")] == before + 1
 
 
-def test_people_are_warned_of_base_urls_of_their_own(team: Namespace) -> None:
+def test_a_base_url_of_the_user_stays(team: Namespace) -> None:
     document = opted_in()
     document["spec"]["containers"][0]["env"] = [{"name": "OPENAI_BASE_URL", "value": "http://vllm:8000/v1"}]
     stored = team.stored(document)

@@ -65,6 +65,8 @@ class News:
         """Set when owners may have to be looked up."""
         self.on_pod_gone: Callable[[str], None] = lambda _: None
         """Called with the uid of a pod that was deleted."""
+        self.told_versions = dict.fromkeys(KINDS, 0)
+        """Newest resourceVersion per kind that the watch has told, lists of ours and answers to writes left aside."""
 
     def __repr__(self) -> str:
         return f"<News {self.objects!r} {self.pods!r}>"
@@ -73,6 +75,15 @@ class News:
     def unlisted(self) -> tuple[str, ...]:
         """Kinds of which not all objects are known yet."""
         return (*self.objects.unlisted, *(() if self.pods.is_listed else (POD,)))
+
+    def told(self, kind: str, event_type: str | None, document: Mapping[str, Any]) -> None:
+        """Take in an event of the watch."""
+        version = int(document["metadata"]["resourceVersion"])
+        self.told_versions[kind] = max(self.told_versions[kind], version)
+        if event_type == "DELETED":
+            self.gone(kind, document)
+        else:
+            self.seen(kind, document)
 
     def seen(self, kind: str, document: Mapping[str, Any]) -> None:
         """Take in a form of an object."""

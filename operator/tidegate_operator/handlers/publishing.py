@@ -40,12 +40,12 @@ class Publishing:
         reviewer = Reviewer(client)
         self._tokens = TokenVerifier(SigningKeys(reviewer), reviewer)
         observer = Observed(metrics.open_polls, metrics.answers, metrics.forwards)
-        self._own_acks: dict[str, PodAck] = {}
         self._forwarder = Forwarder(
             leader=self._leader,
             token=self._token,
             trust=lambda: self.board.trust,
-            heard=lambda: tuple(self._own_acks.values()),
+            # what others have brought to this replica, while it held the Lease, is as good for the next holder
+            heard=lambda: tuple(self.book),
             observer=observer,
         )
         context = Context(
@@ -70,7 +70,6 @@ class Publishing:
     def tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """What has to run; connections are served from `start` on."""
         yield "certificates", self._keeper.run()
-        yield "connections", self._server.run()
         yield "connections of sidecars", self._server.run()
         if self._settings.peer_token_file:
             yield "acks to the holder of the Lease", self._forwarder.run()
@@ -98,12 +97,10 @@ class Publishing:
         self.board.announce(bundle.trust)
 
     def _take_ack(self, ack: PodAck) -> None:
-        self._own_acks[ack.pod_uid] = ack
         if not self._elector.is_leading:
             self._forwarder.offer(ack)
 
     def _forget(self, pod_uid: str) -> None:
-        self._own_acks.pop(pod_uid, None)
         self.book.forget(pod_uid)
         self._tokens.forget_pod(pod_uid)
 

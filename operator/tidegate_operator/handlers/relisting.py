@@ -71,21 +71,24 @@ class Relisting:
 
     async def follow(self, kind: str) -> None:
         """List a kind again and again, for as long as the process lives."""
-        pause_s, failures, due = self._periods.pause_ms / 1000, 0, True
+        failures, due = 0, True
         while True:
             is_asked = await self._wait(kind, 0 if due else self._jittered(self._periods.relist_ms))
             self._asked[kind].clear()
+            is_first = kind in self._news.unlisted
             try:
-                await self._list(kind, is_first=kind in self._news.unlisted, is_asked=is_asked)
+                missed, version = await self._list(kind)
             except ClusterError as error:
                 failures += 1
                 _log.log(error.level, "%s could not be listed (try %d): %s", kind, failures, error)
                 self._metrics.lists_failed.labels(kind).inc()
                 await asyncio.sleep(self._backoff_s(failures))
                 due = True
-            else:
-                failures, due = 0, False
-                await asyncio.sleep(pause_s)
+                continue
+            failures, due = 0, False
+            await asyncio.sleep(self._periods.pause_ms / 1000)
+            if missed and not is_first and not is_asked and self._news.told_versions[kind] < version:
+                self._tell(kind, missed)
 
     async def _wait(self, kind: str, at_most_s: float) -> bool:
         """Whether somebody asked before the time was over."""
@@ -96,21 +99,27 @@ class Relisting:
             return False
         return True
 
-    async def _list(self, kind: str, *, is_first: bool, is_asked: bool) -> None:
+    async def _list(self, kind: str) -> tuple[tuple[str, ...], int]:
+        """List once; what was news, and the newest version of it."""
+        is_first = kind in self._news.unlisted
         before = self._news.objects.versions.get(kind, 0)
         answer = await self._read(kind)
         if answer.version < before:
-            # the list began after `before` had been seen, so in one history it cannot be older
+            # a list that began after `before` had been seen cannot be older, in one history; once may be a bad answer
+            answer = await self._read(kind)
+        if answer.version < before:
             self._on_fall(kind, before, answer.version)
-            return
+            return (), 0
         missed = self._news.relisted(kind, answer.items, answer.version)
         if is_first:
             _log.info("%s: %d objects at version %d", kind, len(answer.items), answer.version)
-        elif missed and not is_asked:
-            # a periodic list should find what is known; what it finds beyond that, the watch had lost
-            self._metrics.missed.labels(kind).inc(len(missed))
-            more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
-            _log.warning("the watch of %s had missed: %s%s", kind, ", ".join(missed[:_SHOWN]), more)
+        return missed, max((int(it["metadata"]["resourceVersion"]) for it in answer.items), default=0)
+
+    def _tell(self, kind: str, missed: tuple[str, ...]) -> None:
+        """A periodic list should find what is known. What the watch has not told a while later, it has lost."""
+        self._metrics.missed.labels(kind).inc(len(missed))
+        more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
+        _log.warning("the watch of %s had missed: %s%s", kind, ", ".join(missed[:_SHOWN]), more)
 
     async def _read(self, kind: str) -> Answer:
         labels = INJECTED_PODS if kind == POD else ""

@@ -128,10 +128,7 @@ def _register(
     @kopf.on.event(*resource, registry=handlers, id=resource[2])
     async def take(event: kopf.RawEvent, **_: Any) -> None:
         liveness.heard(kind, time.monotonic_ns())
-        if event["type"] == "DELETED":
-            loop.call_soon_threadsafe(news.gone, kind, event["object"])
-        else:
-            loop.call_soon_threadsafe(news.seen, kind, event["object"])
+        loop.call_soon_threadsafe(news.told, kind, event["type"], event["object"])
 
 
 async def watch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -100,6 +101,7 @@ def volumes(template: Template) -> list[dict[str, Any]]:
     return found
 
 
+@functools.lru_cache(maxsize=8)
 def template_hash(template: Template) -> str:
     """Changes whenever pods made from now on get another sidecar than those before.
 

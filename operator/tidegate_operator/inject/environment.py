@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tidegate_operator.inject.document import Document, items
-from tidegate_operator.inject.names import APP_PORT, PLACEHOLDER_KEY
+from tidegate_operator.inject.names import APP_PORT
+from tidegate_policy.keys import PLACEHOLDER_KEY
 
 ORIGIN: Final = f"http://127.0.0.1:{APP_PORT}"
 

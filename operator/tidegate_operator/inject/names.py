@@ -34,6 +34,3 @@ APP_PORT: Final = 19280
 ADMIN_PORT: Final = 19290
 PORTS: Final = (APP_PORT, ADMIN_PORT)
 """Taken in the network namespace that all containers of a pod share."""
-
-PLACEHOLDER_KEY: Final = "tidegate-placeholder"
-"""What an SDK gets as its key where it will not start without one. It opens nothing; sidecars take it for no key."""

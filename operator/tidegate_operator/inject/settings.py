@@ -39,13 +39,15 @@ from tidegate_operator.settings import (
 )
 
 CERTIFICATES_FOLDER: Final = "/etc/tidegate/certificates"
-_LISTEN: Final = Address(host="127.0.0.1", port=WEBHOOK_PORT)
-_HEALTH: Final = Address(host="127.0.0.1", port=HEALTH_PORT)
 PLATFORM: Final = "platform"
 """Value of `TIDEGATE_SIDECAR_USER`: no user is written into pods."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
+_LISTEN: Final = Address(host="127.0.0.1", port=WEBHOOK_PORT)
+_HEALTH: Final = Address(host="127.0.0.1", port=HEALTH_PORT)
+_IN_POD: Final = "KUBERNETES_SERVICE_HOST"
+"""Every pod has it, also one without a ServiceAccount's token, which the injector does not need."""
 _PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_USER: Final = 2**31 - 1
@@ -57,7 +59,7 @@ class Settings:
     """One process' settings. The field `drain_ms` is the variable `TIDEGATE_DRAIN_MS`, and so on; times in milliseconds."""
 
     namespace: str = DEFAULT_NAMESPACE
-    """Tidegate's own, where the operator is. In a pod its own namespace."""
+    """Tidegate's own, where the operator is. In a pod with a ServiceAccount's token its own namespace."""
     listen: Address = _LISTEN
     """Where the API server calls. In a pod all addresses, elsewhere loopback alone."""
     health: Address = _HEALTH
@@ -84,7 +86,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
 
     Args:
         environment: variables by name.
-        folder: where a pod finds its ServiceAccount; it tells whether this is a pod.
+        folder: where a pod finds its ServiceAccount, if it has one.
 
     Raises:
         SettingsError: with one line for each variable that is wrong.
@@ -95,7 +97,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
     own = folder / "namespace"
     home = own.read_text(encoding="ascii").strip() if own.exists() else DEFAULT_NAMESPACE
     namespace = reader.text("NAMESPACE", home)
-    host = "0.0.0.0" if own.exists() else _LISTEN.host
+    host = "0.0.0.0" if own.exists() or environment.get(_IN_POD) else _LISTEN.host
     settings = Settings(
         namespace=namespace,
         listen=reader.address("LISTEN", Address(host=host, port=WEBHOOK_PORT)),

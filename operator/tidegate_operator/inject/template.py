@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from tidegate_policy import keys
+
 SIDECAR_USER: Final = 65_532
 """The image's own user; "nonroot" in many images."""
 
 
-KEYS_SECRET: Final = "tidegate-keys"  # noqa: S105 - a name
+KEYS_SECRET: Final = keys.KEYS_SECRET
 MESH_PROXIES: Final = ("istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane")
 
 

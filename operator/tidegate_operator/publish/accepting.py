@@ -31,6 +31,10 @@ _PAUSE_S: Final = 0.5
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+class _ClosedError(Exception):
+    """Ends the handshakes that are not done."""
+
+
 class Acceptor:
     """A listening socket, and the handshakes of those who come."""
 
@@ -82,14 +86,22 @@ class Acceptor:
     async def run(self) -> None:
         """Serve who comes, until `close`; the body of one task."""
         await self._bound.wait()
+        try:
+            async with asyncio.TaskGroup() as handshakes:
+                await self._accept(handshakes)
+                raise _ClosedError
+        except* _ClosedError:
+            _log.debug("no more connections are accepted; who waited for a handshake goes elsewhere")
+
+    async def _accept(self, handshakes: asyncio.TaskGroup) -> None:
+        """Until `close`."""
         turns = asyncio.Semaphore(self._at_once)
-        async with asyncio.TaskGroup() as handshakes:
-            while True:
-                await turns.acquire()
-                connection = await self._next()
-                if connection is None:
-                    return
-                handshakes.create_task(self._greet(connection, turns))
+        while True:
+            await turns.acquire()
+            connection = await self._next()
+            if connection is None:
+                return
+            handshakes.create_task(self._greet(connection, turns))
 
     async def _next(self) -> socket.socket | None:
         """The next connection; None when closed."""

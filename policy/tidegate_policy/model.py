@@ -13,13 +13,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 1
 """Version of this schema that is written; raised when an older reader would misunderstand a document."""
 
 SUPPORTED_SCHEMA_VERSIONS: Final = (1,)
 """Versions that are read."""
+
+ADDED: Final = "added"
+"""Metadata of fields that `added` makes."""
+
+
+def added(default: T) -> T:
+    """A field that came after others: it is not written while it has its default.
+
+    So a reader without the field goes on reading whatever does not need it, and no digest changes when the writer is
+    upgraded. What does need it such a reader refuses for the unknown field, and keeps what it has.
+    """
+    found: T = field(default=default, metadata={ADDED: True})
+    return found
 
 
 class Mode(StrEnum):
@@ -109,10 +124,12 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialRef:
-    """Where the sidecar finds a key, never the key itself."""
+    """Where the sidecar finds a key, never the key itself: one of the two places."""
 
     source: ObjectRef
-    environment_variable: str
+    environment_variable: str = ""
+    secret_key: str = added("")
+    """Key of the Secret `keys.KEYS_SECRET` of the pod's own namespace."""
     suspended: bool = False
     """The kill switch of the ProviderCredential: its key is not used."""
 
@@ -269,6 +286,9 @@ class CompiledConfig:
     rate_limits: tuple[RateLimit, ...] = ()
     consumer: ConsumerIdentity | None = None
     """None: calls have no consumer, and rules by consumer see the one shared `anonymous`."""
+    pass_through: bool = added(default=False)
+    """No policy applies and the platform lets such calls go: they go out as they are, with the application's own key,
+    to the provider of `pools` that speaks their dialect. No rule and no retry applies to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

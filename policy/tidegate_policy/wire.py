@@ -1,9 +1,9 @@
 """A value of the contract to canonical JSON and back.
 
-Canonical: keys sorted, no white space, UTF-8, every field written, enums by value. Equal values have equal bytes,
-so the digest names a configuration on every replica. Decoding is strict: an unknown or missing field, a wrong type
-or an unknown word is a `DecodeError` with the path; a foreign `schema_version` is seen before anything else, so
-that a newer document is refused for its version and not for a field that came with it.
+Canonical: keys sorted, no white space, UTF-8, enums by value, every field written but those that `model.added` leaves
+out. Equal values have equal bytes, so the digest names a configuration on every replica. Decoding is strict: an unknown
+or missing field, a wrong type or an unknown word is a `DecodeError` with the path; a foreign `schema_version` is seen
+before anything else, so that a newer document is refused for its version and not for a field that came with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from tidegate_policy.errors import DecodeError, SchemaVersionError
-from tidegate_policy.model import SUPPORTED_SCHEMA_VERSIONS, CompiledConfig
+from tidegate_policy.model import ADDED, SUPPORTED_SCHEMA_VERSIONS, CompiledConfig
 
 T = TypeVar("T")
 
@@ -67,11 +67,28 @@ def _load(data: bytes) -> object:
         raise DecodeError("", f"not JSON: {error}") from error
 
 
-def _members(value: object) -> dict[str, object]:
+def _members(value: Any) -> dict[str, object]:
     """A dataclass as the encoder wants it; tuples and enums of strings it knows itself."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"{type(value).__name__} is no part of the contract")
-    return {name: getattr(value, name) for name in _fields(type(value))}
+    always, added = _written(type(value))
+    members = {name: getattr(value, name) for name in always}
+    for name, default in added:
+        if (found := getattr(value, name)) != default:
+            members[name] = found
+    return members
+
+
+@cache
+def _written(kind: type) -> tuple[tuple[str, ...], tuple[tuple[str, object], ...]]:
+    """The fields that are always written, and those that are not while they have their default."""
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} is no part of the contract")
+    always, later = [], []
+    for item in dataclasses.fields(kind):
+        if ADDED in item.metadata:
+            later.append((item.name, cast("object", item.default)))
+        else:
+            always.append(item.name)
+    return tuple(always), tuple(later)
 
 
 @cache

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tidegate_policy.errors import DecodeError, SchemaVersionError
 from tidegate_policy.model import (
+    ADDED,
     SCHEMA_VERSION,
     SUPPORTED_SCHEMA_VERSIONS,
     Breaker,
@@ -134,7 +135,23 @@ def test_bytes_are_canonical() -> None:
     text = encode(FULL).decode()
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert '"größe"' in text
-    assert set(json.loads(encode(CompiledConfig()))) == set(CompiledConfig.__dataclass_fields__)
+    written = {name for name, it in CompiledConfig.__dataclass_fields__.items() if ADDED not in it.metadata}
+    assert set(json.loads(encode(CompiledConfig()))) == written
+
+
+def test_a_field_that_was_added_is_written_only_where_it_says_something() -> None:
+    """A reader without the field reads all that does not need it, and refuses the rest: it never misunderstands."""
+    ref = ObjectRef(kind="ProviderCredential", namespace="team-a", name="prod")
+    assert json.loads(encode(CredentialRef(source=ref, environment_variable="KEY"))) == {
+        "source": {"kind": "ProviderCredential", "namespace": "team-a", "name": "prod"},
+        "environment_variable": "KEY",
+        "suspended": False,
+    }
+    mounted = CredentialRef(source=ref, secret_key="openai")
+    assert json.loads(encode(mounted))["secret_key"] == "openai"
+    assert decode(CredentialRef, encode(mounted)) == mounted
+    assert digest(CompiledConfig(pass_through=True)) != digest(CompiledConfig())
+    assert decode_config(encode(CompiledConfig(pass_through=True))).pass_through
 
 
 def test_the_encoding_of_an_empty_configuration_never_changes() -> None:

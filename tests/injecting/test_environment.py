@@ -14,7 +14,7 @@ from injecting_shapes.platform import injected
 from injecting_shapes.pods import container, environment_of, pod
 
 from tidegate_operator.inject.environment import ORIGIN, OURS
-from tidegate_operator.inject.names import PLACEHOLDER_KEY
+from tidegate_policy.keys import PLACEHOLDER_KEY
 
 CLIENTS = {
     "openai": "import openai; print(openai.OpenAI().base_url)",

@@ -15,10 +15,11 @@ from injecting_shapes.pods import container, environment_of, pod
 
 from tidegate_operator.certificates.plan import Plan, next_step
 from tidegate_operator.inject.container import template_hash
-from tidegate_operator.inject.names import ADMIN_PORT, APP_PORT, CONTAINER, PLACEHOLDER_KEY
+from tidegate_operator.inject.names import ADMIN_PORT, APP_PORT, CONTAINER
 from tidegate_operator.inject.pod import Platform
 from tidegate_operator.inject.status import read_status
 from tidegate_operator.inject.template import Family, Resources, Startup
+from tidegate_policy.keys import PLACEHOLDER_KEY
 from tidegate_sidecar.settings import STATE_DIR, TOKEN_FILE, read
 
 

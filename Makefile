@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 SOURCES := policy operator sidecar cli tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds rbac bench-control-plane cluster cluster-down clean
+.PHONY: help run test check format crds rbac chart bench-control-plane cluster cluster-down clean
 
 ##@ Use
 run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
@@ -24,6 +24,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/lint-imports
 	$(BIN)/python -m tidegate_operator.api.generate --check crds
 	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
+	$(BIN)/python -m tidegate_operator.chart --check charts/tidegate/files
 
 format: $(READY) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
@@ -34,6 +35,9 @@ crds: $(READY) ## Write crds/ from the API models
 
 rbac: $(READY) ## Write deploy/rbac from the table of rights
 	$(BIN)/python -m tidegate_operator.cluster.rights deploy/rbac
+
+chart: $(READY) ## Write what the chart takes from code: definitions, rights, the webhook configuration
+	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
 
 bench-control-plane: $(READY) ## Measure compile, delivery and idle polls against a real API server; prints tables
 	$(BIN)/python bench/compile.py

@@ -63,7 +63,7 @@ def provide(names: Iterable[str], settings: Settings, report: Callable[[str], No
     missing = [program for program in programs if found[program.name] is None]
     if missing:
         report(f"To build, once for this user, into {settings.cache}: {', '.join(p.name for p in missing)}")
-        with _build_lock(settings, report):
+        with build_lock(settings, report):
             for program in missing:
                 found[program.name] = _present(program, settings) or _build(program, settings, report)
     return {name: path for name, path in found.items() if path is not None}
@@ -89,7 +89,7 @@ def _cached(program: Program, settings: Settings) -> Path:
 
 
 @contextmanager
-def _build_lock(settings: Settings, report: Callable[[str], None]) -> Iterator[None]:
+def build_lock(settings: Settings, report: Callable[[str], None]) -> Iterator[None]:
     settings.cache.mkdir(parents=True, exist_ok=True)
     path = settings.cache / "build.lock"
     with path.open("w") as lock:  # closing the file, or the end of the process, frees the lock

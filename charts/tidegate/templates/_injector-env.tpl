@@ -1,0 +1,30 @@
+{{/* Variables of the injector: every value below `sidecar`, by the names that its settings have. */}}
+{{- define "tidegate.injectorEnv" -}}
+{{- $sidecar := .Values.sidecar }}
+- name: TIDEGATE_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- {name: TIDEGATE_LISTEN, value: "{{ include "tidegate.listen" (dict "root" . "port" 9443) }}"}
+- {name: TIDEGATE_HEALTH, value: "{{ include "tidegate.listen" (dict "root" . "port" 8080) }}"}
+- {name: TIDEGATE_CERTIFICATES, value: /etc/tidegate/certificates}
+- {name: TIDEGATE_DRAIN_MS, value: "{{ mul 1000 .Values.injector.drainSeconds }}"}
+- {name: TIDEGATE_GRACE_MS, value: "{{ mul 1000 .Values.injector.graceSeconds }}"}
+- {name: TIDEGATE_LOG_LEVEL, value: {{ .Values.logLevel }}}
+- {name: TIDEGATE_SIDECAR_IMAGE, value: "{{ include "tidegate.image" (dict "root" . "image" $sidecar.image) }}"}
+- {name: TIDEGATE_SIDECAR_PULL_POLICY, value: {{ $sidecar.image.pullPolicy }}}
+- {name: TIDEGATE_SIDECAR_USER, value: {{ ternary "platform" (int64 $sidecar.user | toString) (eq (toString $sidecar.user) "platform") | quote }}}
+- {name: TIDEGATE_SIDECAR_STARTUP, value: {{ $sidecar.startup }}}
+- {name: TIDEGATE_SIDECAR_KEYS_SECRET, value: {{ $sidecar.keysSecret | quote }}}
+- {name: TIDEGATE_SIDECAR_IP_FAMILIES, value: {{ join "," $sidecar.ipFamilies | quote }}}
+{{- range $what, $values := dict "REQUEST" ($sidecar.resources.requests | default dict) "LIMIT" ($sidecar.resources.limits | default dict) }}
+- {name: TIDEGATE_SIDECAR_CPU_{{ $what }}, value: {{ $values.cpu | default "none" | toString | quote }}}
+- {name: TIDEGATE_SIDECAR_MEMORY_{{ $what }}, value: {{ $values.memory | default "none" | toString | quote }}}
+{{- end }}
+{{- range $name, $words := dict "IMAGES" $sidecar.images "PULL_SECRETS" $sidecar.pullSecrets "AUDIENCES" $sidecar.audiences "MESH_PROXIES" $sidecar.meshProxies }}
+{{- if $words }}
+- {name: TIDEGATE_SIDECAR_{{ $name }}, value: {{ join "," $words | quote }}}
+{{- end }}
+{{- end }}
+{{- with .Values.injector.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -216,7 +216,7 @@ def report(rows: dict[str, list[float]], options: argparse.Namespace) -> None:
     )
     print(f"{'':45} {'p50':>9} {'p99':>9} {'max':>9}")
     for name, values in rows.items():
-        cuts = statistics.quantiles(values, n=100) if len(values) > 1 else [values[0]] * 99
+        cuts = statistics.quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99
         print(f"{name:45} {statistics.median(values):9.1f} {cuts[98]:9.1f} {max(values):9.1f}")
 
 

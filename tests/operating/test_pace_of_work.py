@@ -30,6 +30,22 @@ async def test_changes_without_end_are_looked_at_all_the_same() -> None:
     assert marks.take() is Change.STATUS
 
 
+async def test_statuses_written_without_end_do_not_hold_up_a_compile() -> None:
+    marks = Marks()
+
+    async def restless() -> None:
+        while True:
+            marks.mark(Change.STATUS)
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(restless())
+        marks.mark(Change.CONTENT)
+        await marks.settled(0.05, 60)
+        task.cancel()
+    assert marks.take() is Change.CONTENT
+
+
 async def test_without_a_change_nobody_wakes() -> None:
     marks = Marks()
     marks.mark(Change.NOTHING)

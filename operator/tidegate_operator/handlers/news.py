@@ -27,12 +27,13 @@ class Marks:
 
     def mark(self, change: Change) -> None:
         """Say that something changed."""
-        if change is not Change.NOTHING:
-            self._change = max(self._change, change)
+        # What a compile looks at must not wait until nobody writes a status any more: that may take long.
+        if change is not Change.NOTHING and change >= self._change:
+            self._change = change
             self._event.set()
 
     async def settled(self, quiet_s: float, at_most_s: float) -> None:
-        """Return when something has changed and nothing more for `quiet_s`, or `at_most_s` after the first change."""
+        """Return when something has changed and nothing as large for `quiet_s`, or `at_most_s` after the first change."""
         await self._event.wait()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + at_most_s

@@ -9,7 +9,7 @@ from tidegate_testing.operators import policy, pool
 
 from tidegate_operator.api.conditions import REASONS
 from tidegate_operator.api.status import ConditionStatus
-from tidegate_operator.cluster.conditions import MAX_MESSAGE, Sidecars, WantedStatus, statuses
+from tidegate_operator.cluster.conditions import MAX_MESSAGE, Memo, Sidecars, WantedStatus, facts
 from tidegate_operator.compile.compiler import compile_snapshot
 from tidegate_operator.index.objects import Objects
 from tidegate_operator.index.snapshot import Workload
@@ -39,8 +39,8 @@ def found(
     snapshot = objects.snapshot(pods)
     kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
     in_force = frozenset(it.ref for kind in kinds for it in kind if it.spec is not None)
-    wanted = statuses(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, pods)
-    return {ref.name: status for ref, status in wanted.items()}
+    found = facts(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, pods)
+    return {ref.name: status for ref, status in Memo().statuses(found).items()}
 
 
 def said(status: WantedStatus) -> dict[str, str]:
@@ -155,3 +155,24 @@ def test_every_condition_is_of_the_vocabulary_and_ready_sums_up(documents: list[
         assert ready.type.value == "Ready"
         if ready.status is ConditionStatus.TRUE:
             assert all(it.status is ConditionStatus.TRUE for it in others)
+
+
+def test_what_no_fact_touches_keeps_its_status_and_the_rest_gets_another() -> None:
+    objects = Objects()
+    for version, document in enumerate((pool("team"), policy("team")), start=1):
+        metadata = {
+            "generation": 1,
+            **document["metadata"],
+            "uid": f"uid-{version}",
+            "resourceVersion": str(version),
+        }
+        objects.seen(document["kind"], {**document, "metadata": metadata})
+    compilation, memo = compile_snapshot(objects.snapshot({})), Memo()
+    refs = {ref.kind: ref for ref in objects.held}
+    every = frozenset(objects.held)
+    first = memo.statuses(facts(compilation, objects.held, every, {}, {}))
+    again = memo.statuses(
+        facts(compilation, objects.held, every, {refs["AIPolicy"]: Sidecars(desired=1)}, {})
+    )
+    assert again[refs["ProviderPool"]] is first[refs["ProviderPool"]]
+    assert said(again[refs["AIPolicy"]])["Programmed"] == "False/Pending"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from tidegate_operator.api.aipolicy import AIPolicySpec, TargetKind
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.providercredential import ProviderCredentialSpec
 from tidegate_operator.api.status import ConditionStatus
+from tidegate_operator.api.stored import Stored
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason, Severity, format_path
 from tidegate_operator.index.objects import Held
@@ -34,6 +36,9 @@ class Sidecars:
     programmed: int = 0
     rejected: int = 0
     lagging: tuple[str, ...] = ()
+
+
+_NONE: Final = Sidecars()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +78,44 @@ class WantedStatus:
     targets: tuple[Target, ...] | None = None
 
 
-def statuses(
+class Facts(NamedTuple):
+    """All that the status of one object is made from."""
+
+    stored: Stored[Any]
+    uid: str
+    generation: int
+    findings: tuple[Diagnostic, ...]
+    is_in_force: bool
+    is_effective: bool
+    sidecars: Sidecars
+    targets: tuple[Target, ...] | None
+
+
+class Memo:
+    """Facts to statuses, those of the last time kept: a change touches few objects."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._known: dict[ObjectRef, tuple[Facts, WantedStatus]] = {}
+
+    def statuses(self, found: Mapping[ObjectRef, Facts]) -> dict[ObjectRef, WantedStatus]:
+        """The status of each object; the very same value as the last time where no fact has changed."""
+        self._known = {ref: self._one(ref, own) for ref, own in found.items()}
+        return {ref: status for ref, (_, status) in self._known.items()}
+
+    def _one(self, ref: ObjectRef, own: Facts) -> tuple[Facts, WantedStatus]:
+        known = self._known.get(ref)
+        return known if known is not None and known[0] == own else (own, _status(ref, own))
+
+
+def facts(
     compilation: Compilation,
     held: Mapping[ObjectRef, Held],
     in_force: frozenset[ObjectRef],
     sidecars: Mapping[ObjectRef, Sidecars],
     pods: Mapping[Workload, int],
-) -> dict[ObjectRef, WantedStatus]:
-    """The status of every object.
+) -> dict[ObjectRef, Facts]:
+    """What the status of each object is to be made from.
 
     Args:
         compilation: what was compiled.
@@ -97,63 +132,61 @@ def statuses(
     }
     pods_of = _count_pods(pods)
     return {
-        ref: _status(
-            it,
-            findings.get(ref, []),
+        ref: Facts(
+            stored=it.stored,
+            uid=it.uid,
+            generation=it.generation,
+            findings=tuple(findings.get(ref, ())),
             is_in_force=ref in in_force,
             is_effective=ref in effective,
-            sidecars=sidecars.get(ref, Sidecars()),
-            pods_of=pods_of,
+            sidecars=sidecars.get(ref, _NONE),
+            targets=_targets(it, pods_of) if ref.kind == "AIPolicy" else None,
         )
         for ref, it in held.items()
     }
 
 
-def _status(
-    held: Held,
-    findings: Sequence[Diagnostic],
-    *,
-    is_in_force: bool,
-    is_effective: bool,
-    sidecars: Sidecars,
-    pods_of: Mapping[tuple[str, str, str], int],
-) -> WantedStatus:
-    kind = held.ref.kind
-    conditions = [_accepted(held, findings, is_in_force=is_in_force, is_effective=is_effective)]
+def _status(ref: ObjectRef, own: Facts) -> WantedStatus:
+    kind, findings, sidecars = ref.kind, own.findings, own.sidecars
+    conditions = [_accepted(own)]
     if kind in _RESOLVED_KINDS:
         conditions.append(_resolved(findings))
         conditions.append(_programmed(sidecars))
     conditions.append(_ready(conditions, findings))
     return WantedStatus(
-        ref=held.ref,
-        uid=held.uid,
-        generation=held.generation,
+        ref=ref,
+        uid=own.uid,
+        generation=own.generation,
         conditions=tuple(conditions),
         sidecars=sidecars if kind in _RESOLVED_KINDS else None,
-        targets=_targets(held, pods_of) if kind == "AIPolicy" else None,
+        targets=own.targets,
     )
 
 
-def _accepted(held: Held, findings: Sequence[Diagnostic], *, is_in_force: bool, is_effective: bool) -> Wanted:
-    if held.stored.problem is not None:
+def _accepted(own: Facts) -> Wanted:
+    stored, findings = own.stored, own.findings
+    if stored.problem is not None:
         rest = (
             "The last valid form stays in force."
-            if is_in_force
+            if own.is_in_force
             else "There is no earlier valid form, so what depends on it is refused."
         )
-        return _no(ConditionType.ACCEPTED, ConditionReason.INVALID, f"{held.stored.problem}. {rest}")
-    if isinstance(held.stored.spec, ProviderCredentialSpec) and held.stored.spec.source.environment:
-        message = "source Environment is for `tidegate run`: no sidecar in a cluster has such a variable"
-        return _no(ConditionType.ACCEPTED, ConditionReason.INVALID, message)
+        return _no(ConditionType.ACCEPTED, ConditionReason.INVALID, f"{stored.problem}. {rest}")
+    if isinstance(stored.spec, ProviderCredentialSpec) and stored.spec.source.environment:
+        message = (
+            "source Environment is for `tidegate run`: no sidecar in a cluster has such a variable; use type Secret, "
+            "with the key in the Secret tidegate-keys of each namespace that calls"
+        )
+        return _no(ConditionType.ACCEPTED, ConditionReason.NOT_IN_CLUSTER, message)
     invalid = _of(findings, Reason.INVALID)
     if invalid:
         return _no(ConditionType.ACCEPTED, ConditionReason.INVALID, _words(invalid))
     conflicts = _of(findings, Reason.CONFLICTED)
     if conflicts:
-        build = _yes if is_effective else _no
+        build = _yes if own.is_effective else _no
         return build(ConditionType.ACCEPTED, ConditionReason.CONFLICTED, _words(conflicts))
     missing = _of(findings, Reason.TARGET_NOT_FOUND)
-    if missing and len(missing) >= _target_count(held):
+    if missing and len(missing) >= _target_count(stored):
         return _no(ConditionType.ACCEPTED, ConditionReason.TARGET_NOT_FOUND, _words(missing))
     remarks = [it for it in findings if it.severity is Severity.WARNING and it.reason is not Reason.SUSPENDED]
     message = _words(remarks) or "The object is valid."
@@ -226,8 +259,8 @@ def _count_pods(pods: Mapping[Workload, int]) -> Mapping[tuple[str, str, str], i
     return found
 
 
-def _target_count(held: Held) -> int:
-    spec = held.stored.spec
+def _target_count(stored: Stored[Any]) -> int:
+    spec = stored.spec
     return len(spec.target_refs or ()) or 1 if isinstance(spec, AIPolicySpec) else 1
 
 

@@ -69,13 +69,15 @@ class StatusWriter:
     _failures: dict[ObjectRef, int] = field(default_factory=dict)
     _in_vain: dict[ObjectRef, WantedStatus] = field(default_factory=dict)
     """Statuses that the API server has taken without keeping all of them."""
+    _fulfilled: dict[ObjectRef, tuple[Mapping[str, Any], WantedStatus]] = field(default_factory=dict)
+    """Statuses that say what is wanted, as looked at before: most objects stay as they are."""
     _writing: set[ObjectRef] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def want(self, statuses: Mapping[ObjectRef, WantedStatus]) -> None:
         """Replace all that was wanted: these are all objects there are."""
         self._wanted = dict(statuses)
-        for known in (self._not_before_ns, self._failures, self._in_vain):
+        for known in (self._not_before_ns, self._failures, self._in_vain, self._fulfilled):
             for ref in known.keys() - statuses.keys():
                 del known[ref]
         self.pace.tidy(time.monotonic_ns())
@@ -114,7 +116,13 @@ class StatusWriter:
             return False
         if ref in self._writing or self._in_vain.get(ref) == wanted:
             return False
-        return merge(held.status, wanted, "").status is not None
+        status, fulfilled = self._fulfilled.get(ref, (None, None))
+        if status is held.status and fulfilled is wanted:
+            return False
+        if merge(held.status, wanted, "").status is not None:
+            return True
+        self._fulfilled[ref] = (held.status, wanted)
+        return False
 
     def _next(self) -> WantedStatus | float | None:
         """What to write now, or in how many seconds something will be due; None when nothing is."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate_operator.cluster import conditions
-from tidegate_operator.cluster.conditions import Sidecars
+from tidegate_operator.cluster.conditions import Memo, Sidecars
 from tidegate_operator.cluster.writer import StatusWriter
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.reconcile import Compiled
@@ -43,6 +43,7 @@ class Statuses:
     undecided: Callable[[], frozenset[ObjectRef]]
     may_write: Callable[[], bool]
     period_ms: int
+    _memo: Memo = field(default_factory=Memo)
     _is_stale: bool = True
     _revision: int = -1
 
@@ -66,15 +67,14 @@ class Statuses:
         by_workload = self.news.pods.by_workload()
         summaries = summarise(self.book, self._expected(compiled))
         undecided = self.undecided()
-        self.writer.want(
-            conditions.statuses(
-                compiled.compilation,
-                {ref: held for ref, held in compiled.held.items() if ref not in undecided},
-                compiled.in_force,
-                {ref: _sidecars(summary) for ref, summary in summaries.items()},
-                {workload: len(pods) for workload, pods in by_workload.items()},
-            )
+        facts = conditions.facts(
+            compiled.compilation,
+            {ref: held for ref, held in compiled.held.items() if ref not in undecided},
+            compiled.in_force,
+            {ref: _sidecars(summary) for ref, summary in summaries.items()},
+            {workload: len(pods) for workload, pods in by_workload.items()},
         )
+        self.writer.want(self._memo.statuses(facts))
 
     def _expected(self, compiled: Compiled) -> Iterator[Expected[ObjectRef]]:
         for workload, pods in self.news.pods.by_workload().items():

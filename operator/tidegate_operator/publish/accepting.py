@@ -89,18 +89,17 @@ class Acceptor:
         try:
             async with asyncio.TaskGroup() as handshakes:
                 await self._accept(handshakes)
-                raise _ClosedError
         except* _ClosedError:
             _log.debug("no more connections are accepted; who waited for a handshake goes elsewhere")
 
     async def _accept(self, handshakes: asyncio.TaskGroup) -> None:
-        """Until `close`."""
+        """Until `close`, which ends the handshakes as well."""
         turns = asyncio.Semaphore(self._at_once)
         while True:
             await turns.acquire()
             connection = await self._next()
             if connection is None:
-                return
+                raise _ClosedError
             handshakes.create_task(self._greet(connection, turns))
 
     async def _next(self) -> socket.socket | None:

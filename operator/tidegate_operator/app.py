@@ -126,7 +126,7 @@ class Operator:
         await self._work.prepare()
         for name, work in self._work.tasks():
             start(name, work)
-        self._wait_for("there is no certificate yet: the holder of the Lease makes it")
+        self._wait_for(self._publishing.waiting_for)
         address = await self._publishing.start()
         if not self._elector.address:
             self._elector.address = str(address)

@@ -18,6 +18,11 @@ HEALTH_PORT: Final = 8080
 SERVICE_ACCOUNT_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DEFAULT_NAMESPACE: Final = "default"
 OWN_NAME: Final = "tidegate-operator"
+INJECTOR_NAME: Final = "tidegate-injector"
+WEBHOOK_CONFIGURATION: Final = "ai-tidegate-injector"
+"""Webhooks are called in the order of these names: a mesh that comes after us sees the sidecar's ports and probes."""
+NONE: Final = "none"
+"""Says that something is not wanted, where an empty variable means the default."""
 
 _HOUR_MS: Final = 3_600_000
 
@@ -116,8 +121,17 @@ class Settings:
     last_good_ms: int = _period(500, 0)
     """How long valid forms are gathered before they are persisted: a burst is one write."""
 
+    certificates: str = ""
+    """Folder with `tls.crt`, `tls.key` and `ca.crt` that somebody else keeps, as cert-manager does: these are served, and
+    followed when they change. Empty: the holder of the Lease makes certificates, the injector's as well."""
     certificates_ms: int = _period(60_000, 50)
     """How often certificates are looked at."""
+    injector_service: str = INJECTOR_NAME
+    """The Service that the API server reaches the injector by; its names are in the injector's certificate."""
+    webhook_configuration: str = WEBHOOK_CONFIGURATION
+    """The MutatingWebhookConfiguration whose `caBundle` is kept. `none`: no configuration is ever touched."""
+    coverage_ms: int = _period(60_000, 50)
+    """How often pods are counted that should have a sidecar and have none."""
     grace_ms: int = _period(10_000, 0, 600_000)
     """How long requests in flight may go on after SIGTERM."""
     log_level: str = "INFO"
@@ -148,6 +162,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         for item in fields(Settings)
         if "bounds" in item.metadata and item.default is not MISSING
     }
+    configuration = environment.get("TIDEGATE_WEBHOOK_CONFIGURATION") or WEBHOOK_CONFIGURATION
     settings = Settings(
         namespace=environment.get("TIDEGATE_NAMESPACE") or home,
         service=environment.get("TIDEGATE_SERVICE") or OWN_NAME,
@@ -156,6 +171,9 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         in_cluster=in_cluster,
         advertise=environment.get("TIDEGATE_ADVERTISE", ""),
         peer_token_file=environment.get("TIDEGATE_PEER_TOKEN_FILE", ""),
+        certificates=environment.get("TIDEGATE_CERTIFICATES", ""),
+        injector_service=environment.get("TIDEGATE_INJECTOR_SERVICE") or INJECTOR_NAME,
+        webhook_configuration="" if configuration == NONE else configuration,
         kubeconfig=""
         if in_cluster
         else environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config"),

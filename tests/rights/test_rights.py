@@ -17,8 +17,14 @@ from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.cluster.client import MERGE_PATCH, Access, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ForbiddenError
 from tidegate_operator.cluster.rights import ACCOUNTS, NAMESPACE, PEOPLE, Account, Right, files, main
+from tidegate_operator.cluster.rights import INJECTOR as INJECTOR_ACCOUNT
+from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.inject.configuration import Service, own_names, trust_patch, webhook_configuration
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:tidegate-operator"
+INJECTOR = f"system:serviceaccount:{NAMESPACE}:tidegate-injector"
+WEBHOOKS = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+OURS = "ai-tidegate-injector"
 
 FORBIDDEN = [
     ("get", "secrets", "", ""),
@@ -26,6 +32,9 @@ FORBIDDEN = [
     ("get", "secrets", NAMESPACE, "another"),
     ("list", "secrets", NAMESPACE, ""),
     ("delete", "secrets", NAMESPACE, "tidegate-certificates"),
+    ("delete", "secrets", NAMESPACE, "tidegate-injector-certificates"),
+    ("get", "secrets", "default", "tidegate-injector-certificates"),
+    ("update", "secrets", "default", "tidegate-injector-certificates"),
     ("list", "configmaps", NAMESPACE, ""),
     ("update", "configmaps", NAMESPACE, "another"),
     ("create", "configmaps", "default", ""),
@@ -41,11 +50,22 @@ FORBIDDEN = [
     ("delete", "pods", "default", ""),
     ("create", "pods/exec", "default", ""),
     ("create", "pods/ephemeralcontainers", "default", ""),
-    ("list", "deployments.apps", "", ""),
+    ("list", "replicasets.apps", "", ""),
+    ("watch", "deployments.apps", "", ""),
+    ("patch", "deployments.apps", "default", ""),
+    ("list", "jobs.batch", "", ""),
+    ("patch", "cronjobs.batch", "default", ""),
     ("create", "serviceaccounts/token", "default", "default"),
     ("impersonate", "users", "", ""),
-    ("get", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "", ""),
-    ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "", "istio-sidecar-injector"),
+    ("get", WEBHOOKS, "", ""),
+    ("list", WEBHOOKS, "", ""),
+    ("watch", WEBHOOKS, "", ""),
+    ("create", WEBHOOKS, "", ""),
+    ("delete", WEBHOOKS, "", OURS),
+    ("update", WEBHOOKS, "", OURS),
+    ("get", WEBHOOKS, "", "istio-sidecar-injector"),
+    ("patch", WEBHOOKS, "", "istio-sidecar-injector"),
+    ("patch", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", OURS),
     ("create", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", ""),
     ("create", "clusterrolebindings.rbac.authorization.k8s.io", "", ""),
     ("patch", "customresourcedefinitions.apiextensions.k8s.io", "", ""),
@@ -131,6 +151,59 @@ async def test_the_spec_of_an_object_cannot_be_changed_along_with_its_status(
     found = cluster.get("providerpool", namespace, "models")
     assert found["status"]["observedGeneration"] == 7
     assert found["spec"]["suspend"] is False
+
+
+async def test_of_all_webhooks_only_ours_can_be_changed(cluster: Cluster) -> None:
+    """Asked of the objects themselves, with what the operator sends."""
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
+    client = ClusterClient(
+        Access(str(cluster.control_plane.kubeconfig_for(OPERATOR, groups))), request_ms=5_000, at_once=1
+    )
+    documents = [webhook_configuration(Service(namespace=NAMESPACE), name=name) for name in (OURS, "istio")]
+    for document in documents:
+        for webhook in document["webhooks"]:
+            webhook["namespaceSelector"] = {"matchLabels": {"no": "namespace"}}
+    cluster.apply(*documents)
+    try:
+        ours, istio = (WebhookStore(client, name) for name in (OURS, "istio"))
+        found = await ours.read(own_names())
+        assert found is not None
+        assert await ours.patch(trust_patch("", list(found.bundles)), found.version)
+        assert not await ours.patch(trust_patch("", list(found.bundles)), "1"), "it has changed since"
+        with pytest.raises(ForbiddenError, match="istio"):
+            await istio.read(own_names())
+        with pytest.raises(ForbiddenError, match="istio"):
+            await istio.patch(trust_patch("", own_names()), found.version)
+    finally:
+        client.close()
+        for name in (OURS, "istio"):
+            cluster.kubectl("delete", "mutatingwebhookconfiguration", name)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace", "name"),
+    [
+        ("get", "secrets", NAMESPACE, "tidegate-injector-certificates"),
+        ("get", "secrets", NAMESPACE, "tidegate-certificates"),
+        ("list", "pods", "", ""),
+        ("get", "namespaces", "", ""),
+        ("get", WEBHOOKS, "", OURS),
+        ("get", "aipolicies.tidegate.dev", "default", ""),
+        ("create", "events.events.k8s.io", "default", ""),
+        ("create", "tokenreviews.authentication.k8s.io", "", ""),
+    ],
+)
+def test_the_injector_has_no_rights_at_all(
+    cluster: Cluster, verb: str, resource: str, namespace: str, name: str
+) -> None:
+    assert not may(cluster, INJECTOR, verb, resource, namespace, name)
+
+
+def test_the_injector_has_no_token_either(cluster: Cluster) -> None:
+    account = cluster.get("serviceaccount", NAMESPACE, "tidegate-injector")
+    assert account["automountServiceAccountToken"] is False
+    assert not INJECTOR_ACCOUNT.everywhere
+    assert not INJECTOR_ACCOUNT.at_home
 
 
 def test_a_sidecar_has_no_rights_at_all(cluster: Cluster, namespace: str) -> None:

@@ -112,9 +112,9 @@ class Bundle:
             BundleError: something is missing, cannot be read, or does not belong together.
         """
         bundle = cls(
-            authority=_pair(data, *_AUTHORITY),
-            leaf=_pair(data, LEAF, LEAF_KEY),
-            successor=_pair(data, *_SUCCESSOR) if _SUCCESSOR[0] in data else None,
+            authority=read_pair(data, *_AUTHORITY),
+            leaf=read_pair(data, LEAF, LEAF_KEY),
+            successor=read_pair(data, *_SUCCESSOR) if _SUCCESSOR[0] in data else None,
             former=_former(data),
         )
         if not is_signed_by(bundle.leaf, bundle.authority):
@@ -122,16 +122,22 @@ class Bundle:
         return bundle
 
 
-def is_signed_by(leaf: KeyPair, authority: KeyPair) -> bool:
+def is_signed_by(leaf: KeyPair, authority: KeyPair | x509.Certificate) -> bool:
     """Whether a client that trusts `authority` trusts `leaf`, times left aside."""
+    signer = authority.certificate if isinstance(authority, KeyPair) else authority
     try:
-        leaf.certificate.verify_directly_issued_by(authority.certificate)
+        leaf.certificate.verify_directly_issued_by(signer)
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True
 
 
-def _pair(data: Mapping[str, bytes], certificate: str, key: str) -> KeyPair:
+def read_pair(data: Mapping[str, bytes], certificate: str = LEAF, key: str = LEAF_KEY) -> KeyPair:
+    """A certificate and its key by the names that they have in a Secret or a folder.
+
+    Raises:
+        BundleError: one is missing, cannot be read, or they do not belong together.
+    """
     for name in (certificate, key):
         if name not in data:
             raise BundleError(f"{name} is missing")

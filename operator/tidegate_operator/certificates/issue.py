@@ -35,9 +35,18 @@ def new_authority(now_s: int, life_s: int) -> KeyPair:
 
 
 def new_leaf(
-    authority: KeyPair, names: Iterable[str], addresses: Iterable[str], now_s: int, life_s: int
+    authority: KeyPair,
+    names: Iterable[str],
+    addresses: Iterable[str],
+    now_s: int,
+    life_s: int,
+    *,
+    holder: str = "tidegate operator",
 ) -> KeyPair:
-    """A serving certificate for DNS names and IP addresses, valid for `life_s` seconds or until the authority ends."""
+    """A serving certificate for DNS names and IP addresses, valid for `life_s` seconds or until the authority ends.
+
+    `holder` is its common name, for people alone.
+    """
     signer = serialization.load_pem_private_key(authority.key_pem, password=None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 - all keys are made above
     issuer = authority.certificate
@@ -48,7 +57,7 @@ def new_leaf(
             *(x509.IPAddress(ip_address(address)) for address in addresses),
         ]
     )
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tidegate operator")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, holder)])
     until_s = min(now_s + life_s, authority.until_s)
     certificate = (
         _builder(

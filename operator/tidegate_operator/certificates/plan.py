@@ -43,6 +43,11 @@ class Plan:
                 f"announcement of {self.announce_s} s and a leaf of {self.leaf_life_s} s"
             )
 
+    @property
+    def alternatives(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Names and addresses as `issue.alternative_names` reads them in a leaf."""
+        return frozenset(self.names), frozenset(str(ip_address(address)) for address in self.addresses)
+
 
 def next_step(bundle: Bundle | None, plan: Plan, now_s: int) -> Bundle | None:
     """The bundle after the one change that is due; None when none is.
@@ -57,12 +62,17 @@ def next_step(bundle: Bundle | None, plan: Plan, now_s: int) -> Bundle | None:
         return _succeed(bundle, bundle.successor, plan, now_s)
     if any(now_s >= former.until_s for former in bundle.former):
         return replace(bundle, former=tuple(former for former in bundle.former if now_s < former.until_s))
-    if _is_due(bundle.leaf, now_s) or alternative_names(bundle.leaf) != _wanted(plan):
+    if leaf_is_due(bundle.leaf, plan, now_s):
         leaf = new_leaf(bundle.authority, plan.names, plan.addresses, now_s, plan.leaf_life_s)
         return replace(bundle, leaf=leaf)
     if bundle.successor is None and _is_due(bundle.authority, now_s):
         return replace(bundle, successor=new_authority(now_s, plan.authority_life_s))
     return None
+
+
+def leaf_is_due(leaf: KeyPair, plan: Plan, now_s: int) -> bool:
+    """Whether a leaf is to be replaced: two thirds of its life are over, or its names are not those of the plan."""
+    return _is_due(leaf, now_s) or alternative_names(leaf) != plan.alternatives
 
 
 def _begin(plan: Plan, now_s: int) -> Bundle:
@@ -91,7 +101,3 @@ def _may_sign(bundle: Bundle, successor: KeyPair, plan: Plan, now_s: int) -> boo
 def _is_due(pair: KeyPair, now_s: int) -> bool:
     begin_s = pair.from_s + SKEW_S
     return (now_s - begin_s) * 3 >= (pair.until_s - begin_s) * 2
-
-
-def _wanted(plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
-    return frozenset(plan.names), frozenset(str(ip_address(address)) for address in plan.addresses)

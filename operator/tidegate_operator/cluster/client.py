@@ -11,7 +11,7 @@ import functools
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +25,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from tidegate_operator.cluster.errors import NoAccessError, RefusedError, UnreachableError, refused
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -165,15 +166,27 @@ class ClusterClient:
         """Read all objects of a collection, in chunks of one consistent moment."""
         items: list[dict[str, Any]] = []
         version = 0
-        async for chunk in self._chunks(path, labels, accept):
+        async for chunk in self._chunks(path, {"labelSelector": labels}, accept):
             items += chunk.get("items") or []
             version = int(chunk["metadata"]["resourceVersion"])
         return Answer(items=tuple(items), version=version)
 
-    async def _chunks(self, path: str, labels: str, accept: str) -> AsyncIterator[dict[str, Any]]:
-        query = {"limit": str(_CHUNK)}
-        if labels:
-            query["labelSelector"] = labels
+    async def pages(
+        self, path: str, *, labels: str = "", fields: str = "", accept: str = "application/json"
+    ) -> AsyncIterator[Sequence[dict[str, Any]]]:
+        """Read a collection page by page, for whoever keeps little of it.
+
+        Raises:
+            ClusterError: a page could not be read; what came before it is not all.
+        """
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        async for chunk in self._chunks(path, selectors, accept):
+            yield chunk.get("items") or []
+
+    async def _chunks(
+        self, path: str, selectors: Mapping[str, str], accept: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        query = {"limit": str(_CHUNK)} | {key: value for key, value in selectors.items() if value}
         while True:
             chunk = await self.request("GET", path, query=query, accept=accept)
             yield chunk

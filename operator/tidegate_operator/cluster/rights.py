@@ -3,7 +3,7 @@
     python -m tidegate_operator.cluster.rights [--check] DIR
 
 writes one file per ServiceAccount, and one for people. With `--check` nothing is written; the exit code is 1 when a
-file differs. Every right has its reason beside it. What is not here is forbidden, above all: reading Secrets (but the one
+file differs. Every right has its reason beside it. What is not here is forbidden, above all: reading Secrets (but the two
 with our certificates), writing specs of anything, and webhooks that are not ours.
 """
 
@@ -20,7 +20,8 @@ from tidegate_operator.api.kinds import GROUP, KINDS
 from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster.last_good import shard_names
 from tidegate_operator.cluster.lease import LEASE_NAME
-from tidegate_operator.cluster.secrets import CERTIFICATES
+from tidegate_operator.cluster.secrets import CERTIFICATES, INJECTOR_CERTIFICATES
+from tidegate_operator.settings import INJECTOR_NAME, OWN_NAME, WEBHOOK_CONFIGURATION
 
 NAMESPACE: Final = "tidegate-system"
 """Where the rendered files put the ServiceAccounts; a chart has its own."""
@@ -63,15 +64,18 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What one ServiceAccount may do everywhere, and in its own namespace."""
+    """What one ServiceAccount may do everywhere, and in its own namespace.
+
+    An account without any right gets no token either: what has none cannot lose it.
+    """
 
     name: str
-    everywhere: tuple[Right, ...]
-    at_home: tuple[Right, ...]
+    everywhere: tuple[Right, ...] = ()
+    at_home: tuple[Right, ...] = ()
 
 
 OPERATOR: Final = Account(
-    name="tidegate-operator",
+    name=OWN_NAME,
     everywhere=(
         Right(
             why="configurations are made of them",
@@ -100,7 +104,27 @@ OPERATOR: Final = Account(
             resources=("cronjobs", "jobs"),
         ),
         Right(
-            why="transitions of conditions", verbs=("create",), group="events.k8s.io", resources=("events",)
+            why="whether workloads have opted in whose pods have no sidecar; metadata alone is asked for",
+            verbs=("list",),
+            group="apps",
+            resources=("daemonsets", "deployments", "statefulsets"),
+        ),
+        Right(
+            why="the same of those that make Jobs", verbs=("list",), group="batch", resources=("cronjobs",)
+        ),
+        Right(
+            why="whom the API server trusts when it calls the injector; who may patch it may change all of it, so it is "
+            "this one alone",
+            verbs=("get", "patch"),
+            group="admissionregistration.k8s.io",
+            resources=("mutatingwebhookconfigurations",),
+            names=(WEBHOOK_CONFIGURATION,),
+        ),
+        Right(
+            why="transitions of conditions, and workloads without a sidecar",
+            verbs=("create",),
+            group="events.k8s.io",
+            resources=("events",),
         ),
         Right(
             why="whether a sidecar's token still holds",
@@ -130,11 +154,20 @@ OPERATOR: Final = Account(
         ),
         Right(why="RBAC has no create by name", verbs=("create",), resources=("configmaps", "secrets")),
         Right(why="last good forms", verbs=("get", "update"), resources=("configmaps",), names=shard_names()),
-        Right(why="our certificates", verbs=("get", "update"), resources=("secrets",), names=(CERTIFICATES,)),
+        Right(
+            why="our certificates, and the injector's",
+            verbs=("get", "update"),
+            resources=("secrets",),
+            names=(CERTIFICATES, INJECTOR_CERTIFICATES),
+        ),
     ),
 )
 
-ACCOUNTS: Final = (OPERATOR,)
+INJECTOR: Final = Account(name=INJECTOR_NAME)
+"""Every pod of the cluster passes through it, so it must not be worth breaking into: what a review is about stands in the
+review, its certificate is mounted, and it asks the API server nothing."""
+
+ACCOUNTS: Final = (OPERATOR, INJECTOR)
 
 PEOPLE: Final[Mapping[str, tuple[Right, ...]]] = {
     "view": (
@@ -163,11 +196,14 @@ PEOPLE: Final[Mapping[str, tuple[Right, ...]]] = {
 
 
 def account_manifests(account: Account, namespace: str) -> list[dict[str, Any]]:
-    """A ServiceAccount with its roles and bindings."""
+    """A ServiceAccount with its roles and bindings, where it has any rights."""
     subjects = [{"kind": "ServiceAccount", "name": account.name, "namespace": namespace}]
     cluster, home = {"name": account.name}, {"name": account.name, "namespace": namespace}
+    own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": home}
+    if not account.everywhere and not account.at_home:
+        return [{**own, "automountServiceAccountToken": False}]
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": home},
+        own,
         _role("ClusterRole", cluster, account.everywhere),
         _binding("ClusterRoleBinding", cluster, "ClusterRole", subjects),
         _role("Role", home, account.at_home),

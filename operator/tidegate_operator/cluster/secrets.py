@@ -1,4 +1,4 @@
-"""One Secret of the operator's namespace, by name: where its certificates are. No other Secret is ever read."""
+"""Two Secrets of the operator's namespace, by name: its certificates, and the injector's. No other Secret is ever read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tidegate_operator.cluster.client import ClusterClient, object_path
 from tidegate_operator.cluster.errors import ConflictError
 
 CERTIFICATES: Final = "tidegate-certificates"
+INJECTOR_CERTIFICATES: Final = "tidegate-injector-certificates"
+"""What the injector mounts; no authority's key is in it."""
 
 
 class SecretStore:

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tidegate_operator.certificates.bundle import Bundle
+from tidegate_operator.certificates.files import ServerFiles
+from tidegate_operator.certificates.folder import FolderKeeper
 from tidegate_operator.certificates.keeper import CertificateKeeper
 from tidegate_operator.certificates.plan import Plan
-from tidegate_operator.cluster.secrets import SecretStore
+from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
+from tidegate_operator.cluster.webhooks import WebhookStore
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
+from tidegate_operator.handlers.injecting import Injecting
 from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.forward import Forwarder, Leader
@@ -58,18 +62,15 @@ class Publishing:
         )
         peers = ServiceAccount(settings.namespace, settings.service_account)
         self._server = ConfigServer(context, self._tokens, peers)
-        self._keeper = CertificateKeeper(
-            SecretStore(client, settings.namespace),
-            Plan(names=_names(settings), addresses=() if settings.in_cluster else ("127.0.0.1", "::1")),
-            may_write=lambda: elector.is_leading,
-            on_bundle=self._use,
-            interval_s=settings.certificates_ms / 1000,
-        )
+        self._injecting: Injecting | None = None
+        self._keeper = self._certificates(common)
         common.news.on_pod_gone = self._forget
 
     def tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """What has to run; connections are served from `start` on."""
         yield "certificates", self._keeper.run()
+        if self._injecting is not None:
+            yield "certificates of the injector", self._injecting.run()
         yield "connections of sidecars", self._server.run()
         if self._settings.peer_token_file:
             yield "acks to the holder of the Lease", self._forwarder.run()
@@ -92,9 +93,43 @@ class Publishing:
         """Close at once, whatever is open; nothing happens after `stop`."""
         await self._server.stop(0)
 
-    def _use(self, bundle: Bundle) -> None:
-        self._server.use_certificate(bundle.leaf.certificate_pem, bundle.leaf.key_pem)
-        self.board.announce(bundle.trust)
+    @property
+    def waiting_for(self) -> str:
+        """What is missing for `start`."""
+        if isinstance(self._keeper, FolderKeeper):
+            return self._keeper.problem
+        return "there is no certificate yet: the holder of the Lease makes it"
+
+    def _certificates(self, common: Common) -> CertificateKeeper | FolderKeeper:
+        settings, elector = common.settings, common.elector
+        interval_s = settings.certificates_ms / 1000
+        names = _names(settings, settings.service)
+        if settings.certificates:
+            return FolderKeeper(
+                Path(settings.certificates), names[0], on_files=self._use, interval_s=interval_s
+            )
+        addresses = () if settings.in_cluster else ("127.0.0.1", "::1")
+        keeper = CertificateKeeper(
+            SecretStore(common.client, settings.namespace),
+            Plan(names=names, addresses=addresses),
+            may_write=lambda: elector.is_leading,
+            on_bundle=self._use,
+            interval_s=interval_s,
+        )
+        configuration = settings.webhook_configuration
+        self._injecting = Injecting(
+            SecretStore(common.client, settings.namespace, INJECTOR_CERTIFICATES),
+            WebhookStore(common.client, configuration) if configuration else None,
+            Plan(names=_names(settings, settings.injector_service), addresses=addresses),
+            bundle=lambda: keeper.bundle,
+            may_write=lambda: elector.is_leading,
+            interval_s=interval_s,
+        )
+        return keeper
+
+    def _use(self, serving: Bundle | ServerFiles) -> None:
+        self._server.use_certificate(serving.leaf.certificate_pem, serving.leaf.key_pem)
+        self.board.announce(serving.trust)
 
     def _take_ack(self, ack: PodAck) -> None:
         if not self._elector.is_leading:
@@ -105,8 +140,8 @@ class Publishing:
         self._tokens.forget_pod(pod_uid)
 
     def _leader(self) -> Leader | None:
-        address = self._elector.other_holder
-        return Leader(url=f"https://{address}", server_name=_names(self._settings)[0]) if address else None
+        address, name = self._elector.other_holder, _names(self._settings, self._settings.service)[0]
+        return Leader(url=f"https://{address}", server_name=name) if address else None
 
     def _token(self) -> str:
         """The operator's own token for our audience; it is replaced in its file before it ends."""
@@ -117,8 +152,8 @@ class Publishing:
             return ""
 
 
-def _names(settings: Settings) -> tuple[str, ...]:
-    """DNS names of the certificate, first the one that replicas ask each other for."""
-    name = f"{settings.service}.{settings.namespace}"
+def _names(settings: Settings, service: str) -> tuple[str, ...]:
+    """DNS names of a certificate for a Service, first the one that is usually asked for."""
+    name = f"{service}.{settings.namespace}"
     inside = (f"{name}.svc", f"{name}.svc.cluster.local", name)
     return inside if settings.in_cluster else (*inside, "localhost")

@@ -7,7 +7,7 @@ deleted, and no namespace that the cluster itself or Tidegate lives in.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,9 +15,9 @@ from tidegate_operator.inject import expressions
 from tidegate_operator.inject.names import INJECT
 from tidegate_operator.inject.optin import Choice
 from tidegate_operator.inject.review import Entry
+from tidegate_operator.settings import WEBHOOK_CONFIGURATION
 
-NAME: Final = "ai-tidegate-injector"
-"""Webhooks are called in the order of these names: a mesh that comes after us sees the sidecar's ports and probes."""
+NAME: Final = WEBHOOK_CONFIGURATION
 
 SYSTEM_NAMESPACES: Final = ("kube-system", "kube-node-lease")
 WEBHOOK_PORT: Final = 9443
@@ -92,11 +92,20 @@ def webhook_configuration(
     }
 
 
-def trust_patch(trust: str) -> dict[str, Any]:
-    """A strategic merge patch that changes every `caBundle` and nothing else: for the operator's leader."""
-    return {
-        "webhooks": [{"name": _full(it), "clientConfig": {"caBundle": _encode(trust)}} for it in entries()]
-    }
+def trust_patch(trust: str, names: Collection[str] | None = None) -> dict[str, Any]:
+    """A strategic merge patch that changes `caBundle` and nothing else: for the operator's leader.
+
+    Args:
+        trust: PEM.
+        names: of the entries to change; None: all of ours.
+    """
+    wanted = own_names() if names is None else names
+    return {"webhooks": [{"name": name, "clientConfig": {"caBundle": _encode(trust)}} for name in wanted]}
+
+
+def own_names() -> tuple[str, ...]:
+    """Names of our entries. Others in the same object are not ours to change."""
+    return tuple(_full(it) for it in entries())
 
 
 def entries() -> tuple[Matching, ...]:

@@ -1,0 +1,114 @@
+"""Keeps what the injector serves and what the API server trusts: for the holder of the Lease alone.
+
+Trust goes first. What is in `caBundle` is read, then changed where it has to be, and only a later look that finds the change
+lets an authority sign: an admission that cannot verify the injector would refuse pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tidegate_operator.certificates.bundle import Bundle, BundleError
+from tidegate_operator.certificates.files import ServerFiles
+from tidegate_operator.certificates.injector import next_files, wanted_trust
+from tidegate_operator.certificates.keeper import CertificateStore
+from tidegate_operator.certificates.plan import Plan
+from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.inject.configuration import own_names, trust_patch
+
+_log = logging.getLogger(__name__)
+
+SOON_S: Final = 1.0
+"""Until the next look while something is to be done."""
+
+
+class Injecting:
+    """`run` is the body of one task; it does something only while this replica leads."""
+
+    def __init__(
+        self,
+        store: CertificateStore,
+        webhooks: WebhookStore | None,
+        plan: Plan,
+        *,
+        bundle: Callable[[], Bundle | None],
+        may_write: Callable[[], bool],
+        wall_s: Callable[[], float] = time.time,
+        interval_s: float,
+        soon_s: float = SOON_S,
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            store: the injector's Secret.
+            webhooks: the configuration; None: somebody else takes care of its trust.
+            plan: what leaf there is to be.
+            bundle: the operator's certificates, once there are any.
+            may_write: whether this process leads.
+            wall_s: seconds since the epoch.
+            interval_s: pause between two looks.
+            soon_s: the same while something is to be done.
+        """
+        self._store = store
+        self._webhooks = webhooks
+        self._plan = plan
+        self._bundle = bundle
+        self._may_write = may_write
+        self._wall_s = wall_s
+        self._interval_s = interval_s
+        self._soon_s = min(soon_s, interval_s)
+
+    async def run(self) -> None:
+        """Look, for ever."""
+        while True:
+            is_settled = await self.look()
+            await asyncio.sleep(self._interval_s if is_settled else self._soon_s)
+
+    async def look(self) -> bool:
+        """One look; whether nothing was to be done. Of several changes each is a look of its own."""
+        bundle = self._bundle()
+        if bundle is None or not self._may_write():
+            return False
+        try:
+            return await self._look(bundle)
+        except ClusterError as error:
+            _log.log(error.level, "the injector's certificates could not be looked after: %s", error)
+            return True
+
+    async def _look(self, bundle: Bundle) -> bool:
+        found = await self._store.read()
+        data, version = found if found is not None else ({}, "")
+        before, now_s = _read(data), int(self._wall_s())
+        trusting = await self._webhooks.read(own_names()) if self._webhooks is not None else None
+        trusted = () if trusting is None else tuple(trusting.bundles.values())
+        is_settled = True
+        if trusting is not None and self._webhooks is not None:
+            trust = wanted_trust(bundle, before, now_s, trusted=trusted)
+            differing = [name for name, pem in trusting.bundles.items() if pem != trust.encode("ascii")]
+            if differing and self._may_write():
+                is_settled = False
+                if await self._webhooks.patch(trust_patch(trust, differing), trusting.version):
+                    _log.info("caBundle of %d webhooks is the trust of now", len(differing))
+        files = next_files(before, bundle, self._plan, now_s, trusted=trusted)
+        if files is None and before is not None and data != before.to_data():
+            # Somebody has put more into the Secret: the injector's pods are to see nothing else.
+            files = before
+        if files is not None and self._may_write():
+            is_settled = False
+            if await self._store.write(files.to_data(), version) is not None:
+                _log.info("the injector's certificate is %s", files.leaf)
+        return is_settled
+
+
+def _read(data: Mapping[str, bytes]) -> ServerFiles | None:
+    """What the Secret holds; None where it holds nothing that can be used: nothing is lost by making it anew."""
+    try:
+        return ServerFiles.from_data(data) if data else None
+    except BundleError as error:
+        _log.warning("the Secret of the injector's certificate is damaged and made anew: %s", error)
+        return None

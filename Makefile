@@ -4,10 +4,11 @@ PROVIDER ?= simulated
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := policy operator sidecar cli tests bench
+SOURCES := policy operator sidecar cli tests bench images
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds rbac chart bench-control-plane cluster cluster-down clean
+.PHONY: help run test check format crds rbac chart bench-control-plane cluster cluster-down clean \
+  images image-locks node-up node-down kind-up test-e2e
 
 ##@ Use
 run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
@@ -16,6 +17,9 @@ run: $(READY) ## Run the main job: examples/quickstart with a simulated provider
 ##@ Develop
 test: $(READY) ## Run the tests. ARGS="-k limit -x" is given to pytest
 	$(BIN)/pytest $(ARGS)
+
+prove: $(READY) ## Run the faults at full length: the periods of production, in which some are noticed after minutes
+	TIDEGATE_FULL_LENGTH=1 $(BIN)/pytest --numprocesses=4 --dist=load $(ARGS) tests/operating
 
 check: $(READY) ## Format, lint, types, import contracts, generated files unchanged
 	$(BIN)/ruff format --check $(SOURCES)
@@ -50,11 +54,30 @@ cluster: $(READY) ## Start a real Kubernetes API server on loopback, for a perso
 cluster-down: $(READY) ## End one that was left behind
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster down
 
+##@ With real pods
+images: $(READY) ## Build the container images into build/images; needs root and buildah, no Docker. ARGS=sidecar: one
+	PYTHONPATH=images $(BIN)/python -m tidegate_images build $(ARGS)
+
+image-locks: $(READY) ## Write the images' lock files from pyproject.toml. ARGS=--upgrade: newest versions
+	PYTHONPATH=images $(BIN)/python -m tidegate_images locks $(ARGS)
+
+node-up: $(READY) ## Start a one-node Kubernetes with build/images loaded; needs root, no Docker. Ctrl-C ends it
+	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_node up $(wildcard $(CURDIR)/build/images/*.tar) $(ARGS)
+
+node-down: $(READY) ## End it, or take away what a killed one left
+	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_node down
+
+kind-up: $(READY) ## The same on kind, for people with Docker: builds, makes the cluster, loads the images
+	PYTHONPATH=images $(BIN)/python -m tidegate_images kind
+
+test-e2e: $(READY) ## Install and use everything on a cluster: KUBECONFIG's, else on a node of its own (root, make images)
+	$(BIN)/pytest tests/e2e $(ARGS)
+
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -24,7 +24,7 @@ from tidegate_cluster.builder import provide
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.programs import API_SERVER_PROGRAMS
 from tidegate_cluster.settings import settings_from_environment
-from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
+from tidegate_testing.operators import PRODUCTION, Cluster, OperatorProcess, injected_pod, policy, pool
 
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import Loaded
@@ -71,7 +71,11 @@ def running(programs: dict[str, Path], folder: Path) -> Iterator[tuple[Cluster, 
         cluster.install()
         cluster.kubectl("create", "namespace", HOME)
         operator = OperatorProcess(
-            kubeconfig=control_plane.kubeconfig, namespace=HOME, folder=folder, settings={}
+            kubeconfig=control_plane.kubeconfig,
+            namespace=HOME,
+            folder=folder,
+            settings={},
+            periods=PRODUCTION,
         )
         operator.start().wait_ready()
         try:
@@ -216,7 +220,9 @@ def report(rows: dict[str, list[float]], options: argparse.Namespace) -> None:
     )
     print(f"{'':45} {'p50':>9} {'p99':>9} {'max':>9}")
     for name, values in rows.items():
-        cuts = statistics.quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99
+        cuts = (
+            statistics.quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99
+        )
         print(f"{name:45} {statistics.median(values):9.1f} {cuts[98]:9.1f} {max(values):9.1f}")
 
 

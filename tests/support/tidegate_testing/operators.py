@@ -19,7 +19,10 @@ from tidegate_cluster.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 GROUP = "tidegate.dev"
-WITHIN_S = 30.0
+FULL_LENGTH = "TIDEGATE_FULL_LENGTH" in os.environ  # noqa: TID251 - the tests' own switch
+"""`make prove`: the same tests with the periods of production, in which a fault is noticed after minutes."""
+
+WITHIN_S = 900.0 if FULL_LENGTH else 30.0
 
 QUICK = {
     "TIDEGATE_LEASE_DURATION_MS": "3000",
@@ -38,12 +41,23 @@ QUICK = {
 }
 """Periods that are short, so that a test need not wait for minutes; the proportions are those of the defaults."""
 
+PRODUCTION: Mapping[str, str] = {}
+"""The defaults."""
+
+PERIODS = PRODUCTION if FULL_LENGTH else QUICK
+
 
 class OperatorProcess:
     """One replica. Its log is a file that error messages quote."""
 
     def __init__(
-        self, *, kubeconfig: Path, namespace: str, folder: Path, settings: Mapping[str, str]
+        self,
+        *,
+        kubeconfig: Path,
+        namespace: str,
+        folder: Path,
+        settings: Mapping[str, str],
+        periods: Mapping[str, str] = PERIODS,
     ) -> None:
         self.config_port = free_port()
         self.health_port = free_port()
@@ -56,7 +70,7 @@ class OperatorProcess:
             "TIDEGATE_NAMESPACE": namespace,
             "TIDEGATE_LISTEN": f"127.0.0.1:{self.config_port}",
             "TIDEGATE_HEALTH": f"127.0.0.1:{self.health_port}",
-            **QUICK,
+            **periods,
             **settings,
         }
         self.may_fail = False

@@ -15,6 +15,7 @@ from tidegate_operator.compile.compilation import Explanation
 from tidegate_operator.compile.compiler import explain
 from tidegate_operator.compile.diagnostics import FieldPath
 from tidegate_operator.index.snapshot import Workload
+from tidegate_policy.keys import KEYS_SECRET
 from tidegate_policy.model import Dialect, Mode, ObjectRef, Pool, Provider, RateLimit
 from tidegate_policy.units import format_duration
 from tidegate_sidecar.config.build import build
@@ -183,7 +184,7 @@ def _key(provider: Provider) -> str:
     if provider.caller_credential:
         return "the application's own"
     names: Sequence[str] = [
-        f"{it.source.name} ({'suspended' if it.suspended else it.environment_variable})"
+        f"{it.source.name} ({'suspended' if it.suspended else it.environment_variable or f'{KEYS_SECRET}: {it.secret_key}'})"
         for it in provider.credentials
     ]
     return ", ".join(names) or "none"

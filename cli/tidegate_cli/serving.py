@@ -18,6 +18,7 @@ from tidegate_policy.model import CompiledConfig, Provider
 from tidegate_sidecar.app import Listening, run_sidecar
 from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.credentials.keyring import Keyring, NoKeyError
+from tidegate_sidecar.credentials.mounted import MountedKeys
 from tidegate_sidecar.settings import Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.telemetry.records import RecordSink
@@ -100,10 +101,17 @@ class Reader:
         news = {str(problem) for problem in compiled.problems} - {
             str(problem) for problem in errors_in(compiled.problems)
         }
-        news |= set(missing_keys(config, Keyring(self.serving.settings.environment)))
+        news |= set(missing_keys(config, keyring_of(self.serving.settings)))
         for text in sorted(news - self._warned):
             self.serving.warn(text)
         self._warned |= news
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys that there are at this moment."""
+    mounted = MountedKeys(settings.keys_dir)
+    mounted.look()
+    return Keyring(settings.environment, mounted)
 
 
 def missing_keys(config: CompiledConfig, keyring: Keyring) -> Iterator[str]:

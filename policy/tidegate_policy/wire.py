@@ -69,7 +69,7 @@ def _load(data: bytes) -> object:
 
 def _members(value: Any) -> dict[str, object]:
     """A dataclass as the encoder wants it; tuples and enums of strings it knows itself."""
-    always, added = _written(type(value))
+    always, added = _written(type(value))  # type: ignore[arg-type] # mypy asks whether instances have a hash
     members = {name: getattr(value, name) for name in always}
     for name, default in added:
         if (found := getattr(value, name)) != default:

@@ -17,6 +17,7 @@ from tidegate_sidecar.admin import Admin
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
 from tidegate_sidecar.config.source import ConfigSource
+from tidegate_sidecar.credentials import mounted
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.proxy.drain import InFlight
 from tidegate_sidecar.proxy.exchange import Exchange, Services
@@ -72,13 +73,16 @@ async def run_sidecar(
     stopping = stop or _on_signals()
     live = Live(clock, metrics)
     in_flight = InFlight()
+    keys = mounted.MountedKeys(settings.keys_dir)
+    if settings.keys_dir:
+        mounted.look(keys, metrics, clock)  # before the first call can come
     async with AsyncExitStack() as stack:
         leg = await stack.enter_async_context(SessionLeg(settings.provider_ca_file))
         exchange = Exchange(
             Services(
                 live=live,
                 leg=leg,
-                keyring=Keyring(settings.environment),
+                keyring=Keyring(settings.environment, keys),
                 metrics=metrics,
                 records=records,
                 in_flight=in_flight,
@@ -92,7 +96,10 @@ async def run_sidecar(
         )
         app = await stack.enter_async_context(listening(exchange.handle, settings.listen))
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(live.follow(source), name="config")
+            following = [tasks.create_task(live.follow(source), name="config")]
+            if settings.keys_dir:
+                looking = mounted.follow(keys, settings.reload_interval_ms, metrics, clock)
+                following.append(tasks.create_task(looking, name="keys"))
             if on_listening is not None:
                 on_listening(
                     Listening(
@@ -105,7 +112,8 @@ async def run_sidecar(
                 )
             await stopping.wait()
             drained = await _drain(app, in_flight, settings.grace_ms)
-            following.cancel()
+            for task in following:
+                task.cancel()
     return drained
 
 

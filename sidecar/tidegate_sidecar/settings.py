@@ -83,6 +83,8 @@ class Settings:
     """How much of one whole (not streamed) answer is held; more than that is relayed as it comes, usage unread."""
     max_calls_in_flight: int = 2_000
     """More calls at once get 503: memory stays bounded whatever the application does."""
+    keys_dir: str = ""
+    """Folder with provider keys, one file each, as the Secret `tidegate-keys` is mounted in a pod; empty: there is none."""
     provider_ca_file: str = ""
     """PEM file of further certificate authorities for providers; empty: the system's."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -110,6 +112,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         max_body_bytes=reader.integer("TIDEGATE_MAX_BODY_BYTES", 32 * 2**20, 1_024, 2**30),
         max_response_bytes=reader.integer("TIDEGATE_MAX_RESPONSE_BYTES", 32 * 2**20, 1_024, 2**30),
         max_calls_in_flight=reader.integer("TIDEGATE_MAX_CALLS_IN_FLIGHT", 2_000, 1, 100_000),
+        keys_dir=environment.get("TIDEGATE_KEYS_DIR", ""),
         provider_ca_file=environment.get("TIDEGATE_PROVIDER_CA_FILE", ""),
         environment=environment,
     )

@@ -100,6 +100,43 @@ def test_a_broken_edit_leaves_the_old_configuration_in_force_and_is_said_in_log_
     assert log.count("d/policy.yaml:8: AIPolicy/chat: spec.rateLimits[0].per") == 1
 
 
+def test_keys_of_a_secret_come_from_a_folder_and_change_while_it_serves(
+    start: Start, serve: Start, write: Write, folder_with_key: Callable[[str], str]
+) -> None:
+    simulator = start("simulate", "--listen", "127.0.0.1:0", "--require-key")
+    url = re.findall(r"http://\S+/v1", simulator.line("^OpenAI SDKs"))[0]
+    folder = folder_with_key(f", baseURL: '{url}', allowInsecure: true, allowPrivate: true")
+    manifests = Path("d/all.yaml").read_text(encoding="utf-8")
+    environment = "{type: Environment, environment: {variable: CLI_TEST_KEY}}"
+    write("d/all.yaml", manifests.replace(environment, "{type: Secret, secret: {key: openai}}"))
+    write("keys/other", "not this one")
+    serving = serve("run", "-f", folder, "--keys", "keys")
+    serving.program.line(
+        r"^warning: ProviderCredential default/key: the key 'openai' of the Secret tidegate-keys is missing "
+        r"\(in keys\) \(provider .*: calls through it are refused\)"
+    )
+    assert serving.chat()[0] == 503
+    write("keys/openai", f"{KEY}\n")
+    serving.program.line("keys read from keys: openai, other")
+    assert serving.chat()[0] == 200
+    assert serving.program.stop() == 0
+    assert KEY not in "\n".join([*serving.program.err, *serving.program.out])
+
+
+def test_without_a_folder_a_key_of_a_secret_is_said_to_need_one(
+    serve: Start, write: Write, folder_with_key: Callable[[str], str]
+) -> None:
+    folder = folder_with_key("")
+    manifests = Path("d/all.yaml").read_text(encoding="utf-8")
+    environment = "{type: Environment, environment: {variable: CLI_TEST_KEY}}"
+    write("d/all.yaml", manifests.replace(environment, "{type: Secret, secret: {key: openai}}"))
+    serving = serve("run", "-f", folder)
+    said = serving.program.line(
+        "^warning: ProviderCredential default/key: the key 'openai' of the Secret tidegate-keys"
+    )
+    assert "TIDEGATE_KEYS_DIR names it, or `tidegate run --keys`" in said
+
+
 def test_keys_come_from_the_environment_and_neither_they_nor_prompts_are_printed(
     start: Start, serve: Start, folder_with_key: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tidegate_policy.model import CompiledConfig, ObjectRef
+from tidegate_policy.model import CompiledConfig, CredentialRef, ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,6 +203,27 @@ def test_a_missing_credential_leaves_the_others(compiled: Compile, said: Said) -
             "ProviderCredential gone in namespace team-a; those there: aaa, prod"
         ),
     ]
+
+
+def test_a_key_of_a_secret_is_named_and_nothing_else(compiled: Compile, said: Said) -> None:
+    """Which Secret it is, the pod's namespace decides: the pool's owner shares a name, not a key."""
+    mounted = CREDENTIAL.replace("suspend: true, ", "").replace(
+        "{type: Environment, environment: {variable: KEY}}", "{type: Secret, secret: {key: openai.prod}}"
+    )
+    text = (
+        NAMESPACES
+        + mounted
+        + pool("own", namespace="team-a", providers="{name: a, type: OpenAI, credentialRefs: [{name: prod}]}")
+    )
+    compilation = compiled(text + policy("{name: own}"))
+    (provider,) = config_of(compilation).pools[0].providers
+    assert provider.credentials == (
+        CredentialRef(
+            source=ObjectRef(kind="ProviderCredential", namespace="team-a", name="prod"),
+            secret_key="openai.prod",
+        ),
+    )
+    assert said(compilation) == []
 
 
 def test_a_provider_without_any_of_its_credentials_is_left_out(compiled: Compile, said: Said) -> None:

@@ -10,8 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_accepted(problems: Callable[[str, str], list[str]]) -> None:
-    spec = "{suspend: true, source: {type: Environment, environment: {variable: OPENAI_API_KEY}}}"
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "{suspend: true, source: {type: Environment, environment: {variable: OPENAI_API_KEY}}}",
+        "{source: {type: Secret, secret: {key: openai}}}",
+        "{source: {type: Secret, secret: {key: .open_ai-1.KEY}}}",
+    ],
+)
+def test_accepted(problems: Callable[[str, str], list[str]], spec: str) -> None:
     assert problems("ProviderCredential", spec) == []
 
 
@@ -26,7 +33,7 @@ def test_accepted(problems: Callable[[str, str], list[str]]) -> None:
         ),
         pytest.param(
             "{source: {type: Vault, vault: {path: ai/openai}}}",
-            "spec.source.type: expected Environment, found 'Vault'",
+            "spec.source.type: expected one of Environment, Secret, found 'Vault'",
             id="a source of a later release",
         ),
         pytest.param(
@@ -34,6 +41,20 @@ def test_accepted(problems: Callable[[str, str], list[str]]) -> None:
             "spec.source.environment.variable: expected the name of an environment variable such as OPENAI_API_KEY "
             "(never the key itself), found 0 characters",
             id="empty variable",
+        ),
+        pytest.param(
+            "{source: {type: Secret, environment: {variable: KEY}}}",
+            "spec.source.secret: secret is required when type is Secret, and forbidden otherwise",
+            id="the member of another type",
+        ),
+        *(
+            pytest.param(
+                f"{{source: {{type: Secret, secret: {{key: '{key}'}}}}}}",
+                "spec.source.secret.key: expected a key of a Secret such as openai: letters, digits, '-', '_' and '.', "
+                f"not two dots at the start (never the provider's key itself), found {len(key)} characters",
+                id=f"key {key!r}",
+            )
+            for key in ("", ".", "..", "..data", "../openai", "/etc/passwd", "a/b", "open ai")
         ),
     ],
 )

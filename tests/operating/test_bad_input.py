@@ -171,7 +171,9 @@ def test_a_key_in_an_environment_variable_is_not_for_clusters(
         lambda: cluster.condition("providercredential", team, "key", "Ready") == "False/NotReady",
         "a condition about the credential",
     )
-    assert "tidegate run" in cluster.conditions("providercredential", team, "key")["Accepted"]["message"]
+    accepted = cluster.conditions("providercredential", team, "key")["Accepted"]
+    assert accepted["reason"] == "NotInCluster"
+    assert "tidegate run" in accepted["message"]
 
 
 def test_a_deleted_namespace_takes_its_objects_and_nobody_elses(

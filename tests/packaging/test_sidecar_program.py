@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tidegate_testing.configs import allow, config, pool, provider
+from tidegate_testing.program import started
 from tidegate_testing.provider import DONE, delta, raw_provider
 from tidegate_testing.wire import Connection, ask
 
@@ -29,72 +26,6 @@ KEY = CredentialRef(
     environment_variable="MY_KEY",
 )
 CANARY = "sk-canary-0a1b2c3d4e5f60718293a4b5c6d7e8f9"
-
-
-class Program:
-    """A running `tidegate-sidecar`."""
-
-    def __init__(self, process: asyncio.subprocess.Process, app: int, admin: int) -> None:
-        self.process = process
-        self.app_port = app
-        self.url = f"http://127.0.0.1:{app}"
-        self.admin_url = f"http://127.0.0.1:{admin}"
-        self.logged = b""
-
-    async def logs(self, mark: bytes) -> None:
-        """Wait for a line of the log with `mark` in it."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):
-            while line := await self.process.stderr.readline():
-                self.logged += line
-                if mark in line:
-                    return
-        raise AssertionError(f"the program ended without {mark!r}: {self.logged.decode()}")
-
-    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
-        """Its status and the records that it wrote."""
-        async with asyncio.timeout(20):
-            out, err = await self.process.communicate()
-        self.logged += err
-        assert self.process.returncode is not None
-        return self.process.returncode, [json.loads(line) for line in out.splitlines()]
-
-
-@asynccontextmanager
-async def started(**environment: str) -> AsyncIterator[Program]:
-    app, admin = free_ports(2)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "tidegate_sidecar",
-        env={
-            "TIDEGATE_LISTEN": f"127.0.0.1:{app}",
-            "TIDEGATE_ADMIN": f"127.0.0.1:{admin}",
-            "TIDEGATE_RELOAD_INTERVAL_MS": "10",
-            **environment,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield Program(process, app, admin)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for it in sockets:
-            it.bind(("127.0.0.1", 0))
-        return [it.getsockname()[1] for it in sockets]
-    finally:
-        for it in sockets:
-            it.close()
 
 
 def write(path: Path, cfg: CompiledConfig) -> str:

@@ -146,6 +146,43 @@ async def test_a_provider_that_quotes_the_key_is_not_believed(
         assert PLACEHOLDER not in text, where
 
 
+AWKWARD = "ab/c+d=<e>&'f`g\"h\\\\i"
+"""With every sign that some encoder of JSON writes in another way."""
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        json.dumps(AWKWARD)[1:-1],
+        json.dumps(AWKWARD)[1:-1].replace("/", "\\/"),
+        # Go's encoding/json
+        json.dumps(AWKWARD)[1:-1].replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+        # .NET's System.Text.Json
+        "ab/c\\u002Bd=\\u003Ce\\u003E\\u0026\\u0027f\\u0060g\\u0022h\\\\\\\\i",
+    ],
+    ids=["plain", "PHP", "Go", ".NET"],
+)
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+async def test_a_key_that_json_spells_in_another_way_is_taken_out_as_well(spelled: str, size: int) -> None:
+    body = f'{{"text":"{spelled} and {spelled[:-1]}","n":1}}'.encode()
+    assert AWKWARD in json.loads(body)["text"]
+
+    async def quote(call: ProviderCall) -> None:
+        await call.send(
+            f"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        )
+        for at in range(0, len(body), size):
+            await call.send(body[at : at + size])
+        call.close()
+
+    async with (
+        raw_provider(quote) as raw,
+        running_sidecar(keyed(raw), environment={"OPENAI_API_KEY": AWKWARD}) as sidecar,
+    ):
+        answer = await sidecar.chat()
+        assert answer.text == f'{{"text":"[redacted] and {spelled[:-1]}","n":1}}'
+
+
 async def test_what_only_looks_like_the_key_arrives_unchanged() -> None:
     body = json.dumps({"text": f"{CANARY[:-1]} sk-canary s sk-ca", "n": 1}).encode()
 

@@ -16,7 +16,7 @@ import uvloop
 from tidegate_cli.commands.options import ERRORS, admin_option, listen_option
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.commands.run import SIMULATED, busy, settings_or_exit
-from tidegate_cli.serving import Serving, missing_keys, serve
+from tidegate_cli.serving import Serving, keyring_of, missing_keys, serve
 from tidegate_cli.signals import stop_on_signals
 from tidegate_cli.terminal import say
 from tidegate_cli.tour import guide
@@ -68,7 +68,7 @@ def demo(*, provider: str | None, once: bool, listen: Address, admin: Address) -
     workload = choose_or_exit(compiled, None)
     config = compiled.compilation.configs[compiled.compilation.workloads[workload]]
     if provider:
-        _announce_bills(config, Keyring(settings.environment))
+        _announce_bills(config, keyring_of(settings))
     else:
         say(f"A sidecar with the files in {folder}. {SIMULATED}", style="bold", to=sys.stdout)
     plan = Plan(

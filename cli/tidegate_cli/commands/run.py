@@ -39,16 +39,30 @@ SIMULATED: Final = (
 @workload_option
 @listen_option
 @admin_option
+@click.option(
+    "--keys",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the keys of ProviderCredentials of type Secret, a file for each. It is looked at while serving.",
+)
 @click.option("--demo", is_flag=True, help="Replace every provider by a simulated one: no key, no cost.")
 def run(
-    *, paths: tuple[Path, ...], workload: str | None, listen: Address, admin: Address, demo: bool
+    *,
+    paths: tuple[Path, ...],
+    workload: str | None,
+    listen: Address,
+    admin: Address,
+    keys: Path | None,
+    demo: bool,
 ) -> None:
     """Enforce manifests on calls to this machine, and follow the files as they change.
 
     A record of each call goes to standard output, one JSON object per line; everything else to standard error. Keys
-    are read from the environment variables that ProviderCredentials name.
+    are read from the environment variables that ProviderCredentials name, or from files in the folder --keys.
     """
     settings = settings_or_exit(listen, admin)
+    if keys is not None:
+        settings = replace(settings, keys_dir=str(keys))
     compiled = compile_or_exit(paths)
     chosen = choose_or_exit(compiled, workload)
     serving = Serving(

@@ -31,6 +31,7 @@ class ConditionReason(StrEnum):
     INVALID = "Invalid"
     CONFLICTED = "Conflicted"
     TARGET_NOT_FOUND = "TargetNotFound"
+    NOT_IN_CLUSTER = "NotInCluster"
     RESOLVED_REFS = "ResolvedRefs"
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
@@ -55,6 +56,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[ConditionReason]]] = MappingProx
                 ConditionReason.INVALID,
                 ConditionReason.CONFLICTED,
                 ConditionReason.TARGET_NOT_FOUND,
+                ConditionReason.NOT_IN_CLUSTER,
             }
         ),
         # what it names: found, and allowed to be used

@@ -244,4 +244,18 @@ EnvironmentVariable = Annotated[
     ),
 ]
 
+SecretKey = Annotated[
+    str,
+    Text(
+        expected=(
+            "a key of a Secret such as openai: letters, digits, '-', '_' and '.', not two dots at the start "
+            "(never the provider's key itself)"
+        ),
+        # what Kubernetes takes as a key of a Secret, so that it is the name of a file in its mount and never a path
+        pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$",
+        max_length=253,
+        secret=True,
+    ),
+]
+
 Percent = Annotated[int, Whole(1, 100)]

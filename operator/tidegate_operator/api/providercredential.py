@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-from tidegate_operator.api.fields import EnvironmentVariable
+from tidegate_operator.api.fields import EnvironmentVariable, SecretKey
 from tidegate_operator.api.section import Rule, Section
 
 
@@ -13,6 +13,7 @@ class SourceType(StrEnum):
     """Kinds of places that keys come from."""
 
     ENVIRONMENT = "Environment"
+    SECRET = "Secret"  # noqa: S105 - a word of the API
 
 
 class EnvironmentSource(Section):
@@ -22,13 +23,23 @@ class EnvironmentSource(Section):
     """Name of the environment variable that has the key."""
 
 
+class SecretSource(Section):
+    """A key of the Secret `tidegate-keys` in the namespace of the pod that makes the call."""
+
+    key: SecretKey
+    """Which key of the Secret has the provider's key, e.g. openai."""
+
+
 class CredentialSource(Section):
     """Where the key is found: `type` names it, and the member of the same name says the details."""
 
     type: SourceType
-    """Environment: a variable of the process that runs `tidegate run`."""
+    """Secret: a key of the Secret `tidegate-keys` of the pod's own namespace; `tidegate run` reads the file of that name
+    in the folder that --keys names. Environment: a variable of the process that runs `tidegate run`, not for clusters."""
     environment: EnvironmentSource | None = None
     """Which variable; exactly when `type` is Environment."""
+    secret: SecretSource | None = None
+    """Which key of the Secret; exactly when `type` is Secret."""
 
     rules: ClassVar[tuple[Rule[CredentialSource], ...]] = (
         Rule(
@@ -36,6 +47,12 @@ class CredentialSource(Section):
             cel="(self.type == 'Environment') == has(self.environment)",
             message="environment is required when type is Environment, and forbidden otherwise",
             field="environment",
+        ),
+        Rule(
+            holds=lambda self: (self.type is SourceType.SECRET) == (self.secret is not None),
+            cel="(self.type == 'Secret') == has(self.secret)",
+            message="secret is required when type is Secret, and forbidden otherwise",
+            field="secret",
         ),
     )
 

@@ -175,12 +175,13 @@ def _credentials(
     found = []
     for position, reference in enumerate(provider.credential_refs):
         stored = credentials.get(reference.name)
-        environment = stored.spec.source.environment if stored and stored.spec else None
-        if stored and stored.spec and environment:
+        if stored and stored.spec:
+            environment, secret = stored.spec.source.environment, stored.spec.source.secret
             found.append(
                 CredentialRef(
                     source=stored.ref,
-                    environment_variable=environment.variable,
+                    environment_variable=environment.variable if environment else "",
+                    secret_key=secret.key if secret else "",
                     suspended=stored.spec.suspend,
                 )
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tidegate_policy.keys import KEYS_SECRET
 from tidegate_policy.model import CredentialRef, Provider
+from tidegate_sidecar.credentials.mounted import MountedKeys, usable
 
 
 class Key:
@@ -30,15 +32,19 @@ class NoKeyError(LookupError):
 
 
 class Keyring:
-    """Finds keys of source Environment.
+    """Finds the key of a provider at the moment when it is needed.
 
-    The environment of a process cannot change while it runs, so keys are looked up when they are needed and a
-    variable that is missing is reported with the provider that misses it.
+    The environment of a process cannot change while it runs; a mounted Secret can, and a try takes the key of its
+    moment. A key that is missing is reported with the provider that misses it.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Read keys from `environment`."""
+    def __init__(self, environment: Mapping[str, str], mounted: MountedKeys | None = None) -> None:
+        """Take keys from `environment` and from `mounted`, which somebody else keeps up to date."""
         self._environment = environment
+        self._mounted = MountedKeys() if mounted is None else mounted
+
+    def __repr__(self) -> str:
+        return f"<Keyring with {self._mounted!r}>"
 
     def find(self, provider: Provider) -> Key | None:
         """The first usable key of `provider`; None where it wants none (or takes the caller's).
@@ -53,10 +59,19 @@ class Keyring:
             if credential.suspended:
                 reasons.append(f"{credential.source} is suspended")
                 continue
-            # A trailing line break is what `export KEY=$(cat file)` and mounted files leave behind.
-            text = self._environment.get(credential.environment_variable, "").strip()
-            if text and text.isascii() and text.isprintable():
+            text, problem = self._look_up(credential)
+            if text:
                 return Key(credential, text)
-            problem = "holds characters that no header can carry" if text else "is not set"
-            reasons.append(f"{credential.source}: the variable {credential.environment_variable} {problem}")
+            reasons.append(f"{credential.source}: {problem}")
         raise NoKeyError("; ".join(reasons))
+
+    def _look_up(self, credential: CredentialRef) -> tuple[str, str]:
+        """The key and nothing, or nothing and why there is none."""
+        if credential.secret_key:
+            text, problem = self._mounted.find(credential.secret_key)
+            return text, f"the key {credential.secret_key!r} of the Secret {KEYS_SECRET} {problem}"
+        variable = credential.environment_variable
+        if not self._environment.get(variable, "").strip():
+            return "", f"the variable {variable} is not set"
+        text, problem = usable(self._environment[variable])
+        return text, f"the variable {variable} {problem}"

@@ -102,6 +102,22 @@ class Metrics:
             "1 while the newest configuration is wrong and an older one is in force.",
             registry=self.registry,
         )
+        self.keys_loaded = Gauge(
+            "tidegate_keys_loaded",
+            "Usable keys in the folder with keys (TIDEGATE_KEYS_DIR).",
+            registry=self.registry,
+        )
+        self.keys_loaded_at = Gauge(
+            "tidegate_keys_loaded_timestamp_seconds",
+            "When the folder with keys was read last because it had changed; 0 without one.",
+            registry=self.registry,
+        )
+        self.keys_reloads = Counter(
+            "tidegate_keys_reloads",
+            "Changes of the folder with keys, by result (applied, refused: the keys before stay in use).",
+            ("result",),
+            registry=self.registry,
+        )
         self.operator_connected = Gauge(
             "tidegate_operator_connected",
             "1 while the operator answers polls for the configuration; 0 without an operator, too.",

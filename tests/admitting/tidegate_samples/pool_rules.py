@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 _KEY: Final = {"name": "key"}
 _HTTP: Final = "http://llm.example.com/v1"
+_ENVIRONMENT: Final = {
+    "type": "Environment",
+    "environment": {"variable": "OPENAI_API_KEY"},
+    "secret": ABSENT,
+}
+_SECRET: Final = {"type": "Secret", "environment": ABSENT, "secret": {"key": "openai"}}
 _HTTPS: Final = "https://llm.example.com/v1"
 
 POOL_RULES: Final[Mapping[str, RuleSamples]] = {
@@ -94,8 +100,18 @@ POOL_RULES: Final[Mapping[str, RuleSamples]] = {
         ours={"two spellings": "is the same header as 'X-A'"},
     ),
     "environment is required when type is Environment, and forbidden otherwise": RuleSamples(
-        broken={"type Environment without environment": {"environment": ABSENT}},
-        kept={"type Environment with environment": {"environment": {"variable": "OPENAI_API_KEY"}}},
+        broken={
+            "type Environment without environment": _ENVIRONMENT | {"environment": ABSENT},
+            "type Secret with environment": _SECRET | {"environment": {"variable": "OPENAI_API_KEY"}},
+        },
+        kept={"type Environment with environment": _ENVIRONMENT},
+    ),
+    "secret is required when type is Secret, and forbidden otherwise": RuleSamples(
+        broken={
+            "type Secret without secret": _SECRET | {"secret": ABSENT},
+            "type Environment with secret": _ENVIRONMENT | {"secret": {"key": "openai"}},
+        },
+        kept={"type Secret with secret": _SECRET},
     ),
 }
 """By message."""

@@ -100,6 +100,23 @@ _ALL: Final = (
         | {"a digit at the start": "0A", "a hyphen, as keys have": "sk-1", "an assignment": "A=b"},
     ),
     Spelling(
+        pattern=pattern_of(fields.SecretKey),
+        fits={
+            "the name of a file": "openai.key",
+            "every sign that Kubernetes allows": "-_.Az09",
+            "a dot at the start": ".openai",
+            "dots inside": "a..b",
+        },
+        misfits=_EVERYWHERE
+        | {
+            "a path": "a/b",
+            "a path upwards": "../openai",
+            "two dots": "..",
+            "one dot": ".",
+            "the kubelet's own": "..data",
+        },
+    ),
+    Spelling(
         pattern=pattern_of(LabelKey),
         sized=label_key_of_length,
         fits={"a capital": "App", "a prefix": "example.com/team", "dots and underscores inside": "a.b_c"},

@@ -90,7 +90,7 @@ async def serve(count: int, folder: Path) -> None:
             elif command.startswith("idle"):
                 wanted = int(command.split()[1])
                 while operator.board.waiting != wanted:  # noqa: ASYNC110 - the board tells nobody
-                    await asyncio.sleep(0.05)  # noqa: ASYNC110 - an event set 10,000 times would be in the figures
+                    await asyncio.sleep(0.05)
                 _say(rss=rss_mib())
             else:
                 _say(rss=rss_mib(), cpu_s=time.process_time())
@@ -228,8 +228,8 @@ HEADING = " ".join(
 async def until_all_have(sidecars: list[Sidecar], configurations: int, since_s: float) -> list[float]:
     """Wait until every sidecar got so many; after how many seconds each had the last of them, sorted."""
     async with asyncio.timeout(DEADLINE_S):
-        while any(len(sidecar.got_s) < configurations for sidecar in sidecars):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - an event set 10,000 times would be in the figures
+        while any(len(sidecar.got_s) < configurations for sidecar in sidecars):  # noqa: ASYNC110 - an event set 10,000 times would be in the figures
+            await asyncio.sleep(0.05)
     return sorted(sidecar.got_s[configurations - 1] - since_s for sidecar in sidecars)
 
 

@@ -22,12 +22,14 @@ def etcd_arguments(*, name: str, port: int, data: Path) -> list[str]:
     ]
 
 
-def apiserver_arguments(*, port: int, etcd_port: int, files: CertificateFiles, folder: Path) -> list[str]:
+def apiserver_arguments(
+    *, address: str, port: int, etcd_port: int, files: CertificateFiles, folder: Path
+) -> list[str]:
     """Build a kube-apiserver's arguments: as in a real cluster where that is visible from outside."""
     return [
         f"--etcd-servers=http://{ADDRESS}:{etcd_port}",
-        f"--bind-address={ADDRESS}",
-        f"--advertise-address={ADDRESS}",
+        f"--bind-address={address}",
+        f"--advertise-address={address}",
         f"--secure-port={port}",
         f"--cert-dir={folder}",
         f"--tls-cert-file={files.serving}",
@@ -71,5 +73,22 @@ def controller_manager_arguments(
         # Its start makes some hundred calls; at the usual 20 a second that takes long.
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
+        "--profiling=false",
+    ]
+
+
+def scheduler_arguments(*, port: int, kubeconfig: Path, files: CertificateFiles, folder: Path) -> list[str]:
+    """Build a kube-scheduler's arguments: alone, so without leader election."""
+    return [
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        f"--client-ca-file={files.authority}",
+        f"--bind-address={ADDRESS}",
+        f"--secure-port={port}",
+        f"--cert-dir={folder}",
+        f"--tls-cert-file={files.serving}",
+        f"--tls-private-key-file={files.serving_key}",
+        "--leader-elect=false",
         "--profiling=false",
     ]

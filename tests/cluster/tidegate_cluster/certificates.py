@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVICE_CLUSTER_IP_RANGE = "10.96.0.0/16"
 
-_SERVER_NAMES = (
+SERVER_NAMES = (
     "localhost",
     "kubernetes",
     "kubernetes.default",
@@ -21,7 +21,7 @@ _SERVER_NAMES = (
     "kubernetes.default.svc.cluster.local",
 )
 # The second is the first address of the Service range: that of the `kubernetes` Service.
-_SERVER_ADDRESSES = ("127.0.0.1", "10.96.0.1")
+SERVER_ADDRESSES = ("127.0.0.1", "10.96.0.1")
 _VALIDITY = timedelta(days=7)
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -64,7 +64,7 @@ class CertificateAuthority:
         return private_key_pem(self._key)
 
     def server(
-        self, names: Iterable[str] = _SERVER_NAMES, addresses: Iterable[str] = _SERVER_ADDRESSES
+        self, names: Iterable[str] = SERVER_NAMES, addresses: Iterable[str] = SERVER_ADDRESSES
     ) -> KeyPair:
         """Sign a serving certificate for DNS names and IP addresses."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
@@ -125,10 +125,15 @@ class CertificateFiles:
     """Public key that verifies them."""
 
 
-def write_certificate_files(authority: CertificateAuthority, folder: Path) -> CertificateFiles:
-    """Write what the servers need into `folder`, readable by this user alone."""
+def write_certificate_files(
+    authority: CertificateAuthority, folder: Path, *, addresses: Iterable[str] = ()
+) -> CertificateFiles:
+    """Write what the servers need into `folder`, readable by this user alone.
+
+    `addresses` are those that the API server has beside the usual ones.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    serving = authority.server()
+    serving = authority.server(addresses=dict.fromkeys((*SERVER_ADDRESSES, *addresses)))
     signer = ec.generate_private_key(ec.SECP256R1())
     files = CertificateFiles(
         authority=folder / "ca.crt",

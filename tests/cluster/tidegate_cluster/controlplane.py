@@ -11,9 +11,15 @@ from typing import Any, Self
 from uuid import uuid4
 
 from tidegate_cluster import etcd
-from tidegate_cluster.arguments import apiserver_arguments, controller_manager_arguments, etcd_arguments
+from tidegate_cluster.arguments import (
+    apiserver_arguments,
+    controller_manager_arguments,
+    etcd_arguments,
+    scheduler_arguments,
+)
 from tidegate_cluster.certificates import (
     CertificateAuthority,
+    CertificateFiles,
     KeyPair,
     write_certificate_files,
     write_private,
@@ -29,6 +35,7 @@ from tidegate_cluster.waiting import wait_until
 _ETCD = "etcd"
 _APISERVER = "kube-apiserver"
 _CONTROLLERS = "kube-controller-manager"
+_SCHEDULER = "kube-scheduler"
 _OK = 200
 
 
@@ -47,6 +54,7 @@ class ControlPlane:
         folder: Path,
         apiserver_extra: Sequence[str] = (),
         ledger: Ledger | None = None,
+        address: str = ADDRESS,
     ) -> None:
         """Prepare certificates; nothing runs yet.
 
@@ -56,13 +64,15 @@ class ControlPlane:
             folder: for certificates, data and logs, made if missing. All but etcd's data stays there at the end.
             apiserver_extra: kube-apiserver flags after the usual ones; a repeated flag overrides.
             ledger: where the processes are written down for `down`; None for nowhere.
+            address: of this machine, where the API server listens; everything else stays on loopback.
         """
+        self._address = address
         self.folder = folder.resolve()
         self.kubeconfig = self.folder / "admin.kubeconfig"
         self._kubectl_program = programs["kubectl"]
         self._apiserver_extra = tuple(apiserver_extra)
         self._authority = CertificateAuthority()
-        self._files = write_certificate_files(self._authority, self.folder / "pki")
+        self._files = write_certificate_files(self._authority, self.folder / "pki", addresses=[address])
         self._admin = self._authority.client("kubernetes-admin", ["system:masters"])
         self._tls = _client_context(self._authority, self._admin, self.folder / "pki" / "admin.pem")
         self._servers = Servers(programs=programs, folder=self.folder, ledger=ledger)
@@ -85,12 +95,22 @@ class ControlPlane:
     @property
     def server(self) -> str:
         """URL of the API server, such as `https://127.0.0.1:20123`; the same through stops and starts."""
-        return f"https://{ADDRESS}:{self._servers.port(_APISERVER)}"
+        return f"https://{self._address}:{self._servers.port(_APISERVER)}"
 
     @property
     def authority_pem(self) -> bytes:
         """Certificate of the authority that clients must trust."""
         return self._authority.certificate_pem
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """The authority itself, for further servers and clients."""
+        return self._authority
+
+    @property
+    def files(self) -> CertificateFiles:
+        """Where its certificates are."""
+        return self._files
 
     @property
     def has_controllers(self) -> bool:
@@ -130,6 +150,14 @@ class ControlPlane:
             what="creation of the default ServiceAccount",
         )
 
+    def start_scheduler(self) -> None:
+        """Start kube-scheduler, which gives pods their node.
+
+        Raises:
+            StartFailedError: it did not start. The rest goes on.
+        """
+        self._servers.start(_SCHEDULER, self._scheduler_on)
+
     def stop(self) -> None:
         """End all of it (controllers, API server, etcd, in this order) and remove etcd's data."""
         self._servers.stop_all()
@@ -139,6 +167,10 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """End the API server alone, by SIGTERM. Its port is then closed; etcd goes on."""
         self._servers.stop(_APISERVER)
+
+    def kill_apiserver(self) -> None:
+        """End the API server by SIGKILL: connections break, nothing is said; `start_apiserver` brings it back."""
+        self._servers.kill(_APISERVER)
 
     def start_apiserver(self) -> None:
         """Start the API server again, at the same port over the same data, and wait until it is ready.
@@ -214,7 +246,9 @@ class ControlPlane:
             OSError, HTTPException: no answer (`loopback.UNREACHABLE`). An error status is an `Answer`.
         """
         port = self._servers.port(_APISERVER)
-        return request(port, method, path, tls=self._tls, body=body, timeout_s=timeout_s)
+        return request(
+            port, method, path, address=self._address, tls=self._tls, body=body, timeout_s=timeout_s
+        )
 
     def token(self, namespace: str, serviceaccount: str, audience: str, pod: str | None = None) -> str:
         """Request a ServiceAccount token (valid for an hour), bound to a pod unless None.
@@ -239,7 +273,9 @@ class ControlPlane:
 
     def _apiserver_on(self, port: int) -> Recipe:
         etcd_port = self._servers.port(_ETCD)
-        arguments = apiserver_arguments(port=port, etcd_port=etcd_port, files=self._files, folder=self.folder)
+        arguments = apiserver_arguments(
+            address=self._address, port=port, etcd_port=etcd_port, files=self._files, folder=self.folder
+        )
         return Recipe([*arguments, *self._apiserver_extra], self.is_ready)
 
     def _controllers_on(self, port: int) -> Recipe:
@@ -247,14 +283,20 @@ class ControlPlane:
         arguments = controller_manager_arguments(
             port=port, kubeconfig=kubeconfig, files=self._files, folder=self.folder
         )
+        return Recipe(arguments, partial(self._is_healthy, port))
 
-        def is_healthy() -> bool:
-            try:
-                return request(port, "GET", "/healthz", tls=self._tls, timeout_s=2).status == _OK
-            except UNREACHABLE:
-                return False
+    def _scheduler_on(self, port: int) -> Recipe:
+        kubeconfig = self.kubeconfig_for("system:kube-scheduler")
+        arguments = scheduler_arguments(
+            port=port, kubeconfig=kubeconfig, files=self._files, folder=self.folder
+        )
+        return Recipe(arguments, partial(self._is_healthy, port))
 
-        return Recipe(arguments, is_healthy)
+    def _is_healthy(self, port: int) -> bool:
+        try:
+            return request(port, "GET", "/healthz", tls=self._tls, timeout_s=2).status == _OK
+        except UNREACHABLE:
+            return False
 
     def _exists(self, path: str) -> bool:
         return self.request("GET", path).status == _OK

@@ -58,11 +58,12 @@ def request(
     method: str,
     path: str,
     *,
+    address: str = ADDRESS,
     tls: ssl.SSLContext | None = None,
     body: Any = None,
     timeout_s: float,
 ) -> Answer:
-    """Send one request over a connection of its own; `body` is sent as JSON unless None.
+    """Send one request to `address` over a connection of its own; `body` is sent as JSON unless None.
 
     `timeout_s` is for each step (connect, handshake, each read), not for the whole. No proxy is used, whatever the
     environment says.
@@ -71,9 +72,9 @@ def request(
         OSError, HTTPException: no server, no answer in time, or no HTTP. See `UNREACHABLE`.
     """
     connection = (
-        HTTPConnection(ADDRESS, port, timeout=timeout_s)
+        HTTPConnection(address, port, timeout=timeout_s)
         if tls is None
-        else HTTPSConnection(ADDRESS, port, timeout=timeout_s, context=tls)
+        else HTTPSConnection(address, port, timeout=timeout_s, context=tls)
     )
     with closing(connection):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -52,7 +52,7 @@ def keep_up(
         _refuse_or_sweep(settings)
         names = API_SERVER_PROGRAMS if extent is Extent.API_SERVER else CONTROL_PLANE_PROGRAMS
         programs = provide(names, settings, report)
-        asked_to_end = _event_on_signals()
+        asked_to_end = event_on_signals()
         with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
             ledger = Ledger(settings.cache, Purpose.UP)
             control_plane = ControlPlane(programs=programs, folder=Path(folder), ledger=ledger)
@@ -132,7 +132,7 @@ def _refuse_or_sweep(settings: Settings) -> None:
             _sweep(entry, lambda _: None)
 
 
-def _event_on_signals() -> Event:
+def event_on_signals() -> Event:
     """Let signals ask for the end instead of interrupting: a start or a stop is then never cut in half."""
     event = Event()
 

@@ -108,6 +108,14 @@ class ServerProcess:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """End it by SIGKILL and wait for that, as where it crashed. Nothing happens where it does not run."""
+        if self._process is None:
+            return
+        self._stop_asked = True
+        self._process.kill()
+        self._process.wait()
+
     def freeze(self) -> None:
         """Halt it with SIGSTOP: it keeps its port and connections and answers nobody."""
         pid = self._running_pid()

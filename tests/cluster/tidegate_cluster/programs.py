@@ -108,12 +108,13 @@ def _helm_stamps(module: GoModule) -> Mapping[str, str]:
 
 
 def _no_stamps(_: GoModule) -> Mapping[str, str]:
-    return {}  # etcd's version is a constant in its source
+    return {}  # the version is a constant in the source
 
 
 KUBERNETES = GoModule(name="kubernetes", releases="k8s.io/kubernetes", stamps=_kubernetes_stamps)
 ETCD = GoModule(name="etcd", releases="go.etcd.io/etcd/server/v3", stamps=_no_stamps)
 HELM = GoModule(name="helm", releases="helm.sh/helm/v3", stamps=_helm_stamps)
+COREDNS = GoModule(name="coredns", releases="github.com/coredns/coredns", stamps=_no_stamps)
 
 PROGRAMS: Mapping[str, Program] = {
     program.name: program
@@ -131,6 +132,7 @@ PROGRAMS: Mapping[str, Program] = {
             )
         ),
         Program(name="helm", package="helm.sh/helm/v3/cmd/helm", module=HELM),
+        Program(name="coredns", package="github.com/coredns/coredns", module=COREDNS),
     )
 }
 
@@ -139,6 +141,9 @@ API_SERVER_PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
 
 CONTROL_PLANE_PROGRAMS = (*API_SERVER_PROGRAMS, "kube-controller-manager")
 """What a control plane with controllers needs."""
+
+NODE_PROGRAMS = (*CONTROL_PLANE_PROGRAMS, "kube-scheduler", "kubelet", "kube-proxy", "coredns")
+"""What a cluster with pods needs, beside the programs of the distribution."""
 
 
 def program_named(name: str) -> Program:

@@ -92,6 +92,11 @@ class Servers:
         self._get(name).stop()
         self._write_down()
 
+    def kill(self, name: str) -> None:
+        """End a server by SIGKILL; nothing happens where it does not run."""
+        self._get(name).kill()
+        self._write_down()
+
     def stop_all(self) -> None:
         """Stop all, the last started first, and forget them."""
         for name in reversed(self._processes):

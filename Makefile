@@ -34,11 +34,13 @@ format: $(READY) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-crds: $(READY) ## Write crds/ from the API models
+crds: $(READY) ## Write crds/ and the chart's copy from the API models
 	$(BIN)/python -m tidegate_operator.api.generate crds
+	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
 
-rbac: $(READY) ## Write deploy/rbac from the table of rights
+rbac: $(READY) ## Write deploy/rbac and the chart's copy from the table of rights
 	$(BIN)/python -m tidegate_operator.cluster.rights deploy/rbac
+	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
 
 chart: $(READY) ## Write what the chart takes from code: definitions, rights, the webhook configuration
 	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files

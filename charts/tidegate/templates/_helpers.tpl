@@ -143,9 +143,27 @@ livenessProbe:
 {{- $annotations = $arguments.annotations }}
 {{- $_ := set $object "automountServiceAccountToken" false }}
 {{- end }}
+{{- if and $arguments.root.Values.certManager.enabled $object.rules }}
+{{- $_ := set $object "rules" (include "tidegate.rulesWithCertManager" $object | fromYamlArray) }}
+{{- end }}
 {{- if or $arguments.root.Values.rbac.install (eq $object.kind "ServiceAccount") }}
 ---
 {{ include "tidegate.generated" (dict "root" $arguments.root "name" $arguments.name "object" $object "annotations" $annotations) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Rules without those about certificates, which are cert-manager's then: no Secret can be read, no webhook changed.
+     Takes a role. */}}
+{{- define "tidegate.rulesWithCertManager" -}}
+{{- $rules := list }}
+{{- range .rules }}
+{{- $resources := without (.resources | default list) "secrets" "mutatingwebhookconfigurations" }}
+{{- if .nonResourceURLs }}
+{{- $rules = append $rules . }}
+{{- else if $resources }}
+{{- $rules = append $rules (merge (dict "resources" $resources) .) }}
+{{- end }}
+{{- end }}
+{{- toYaml $rules }}
 {{- end }}

@@ -1,0 +1,160 @@
+"""The chart installed on a real API server: annotated workloads get sidecars, upgrades disturb nobody, an uninstall leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from charting_site.helm import CHART, NAME, NAMESPACE, HelmError
+from charting_site.release import Release
+from injecting_site.injector import CONFIGURATIONS, is_injecting
+from injecting_site.objects import Namespace, has_sidecar, opted_in, pod, template_of, workload
+from tidegate_cluster.fixtures import temporary_namespace
+from tidegate_testing.operators import Cluster, policy, pool
+
+from tidegate_operator.inject.configuration import NAME as CONFIGURATION
+from tidegate_operator.inject.names import CONTAINER, INJECT
+
+OWN = f"/api/v1/namespaces/{NAMESPACE}/pods"
+
+
+@pytest.fixture
+def team(release: Release) -> Iterator[Namespace]:
+    """A namespace that enforces PodSecurity's level `restricted`."""
+    with temporary_namespace(release.control_plane) as name:
+        release.control_plane.kubectl(
+            "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"
+        )
+        yield Namespace(release.control_plane, name)
+
+
+def annotate(team: Namespace, kind: str, word: str) -> None:
+    team.kubectl("annotate", "--overwrite", kind, "chat", f"{INJECT}{word}")
+
+
+def pods_of_ours(release: Release) -> dict[str, str]:
+    """Names and uids of the pods that the chart's Deployments have."""
+    items = release.control_plane.request("GET", OWN).json()["items"]
+    return {
+        it["metadata"]["name"]: it["metadata"]["uid"]
+        for it in items
+        if "deletionTimestamp" not in it["metadata"]
+    }
+
+
+def test_the_pods_of_the_chart_are_made_where_only_restricted_ones_may_be(
+    release: Release, team: Namespace
+) -> None:
+    """No node runs them here; the server and its admission have taken them."""
+    team.until(lambda: len(pods_of_ours(release)) == 2, "two replicas of the operator")
+    assert all(name.startswith("tidegate-operator-") for name in pods_of_ours(release))
+
+
+def test_annotating_a_deployment_gives_its_pods_the_sidecar_and_taking_it_back_takes_it_away(
+    team: Namespace,
+) -> None:
+    before = team.stored(workload("Deployment"))
+    team.until(lambda: len(team.pods()) == 1, "the first pod")
+    assert not has_sidecar(team.pods()[0])
+    annotate(team, "deployment", "=enabled")
+    team.until(lambda: any(has_sidecar(it) for it in team.pods()), "a pod with a sidecar")
+    (found,) = (it for it in team.pods() if has_sidecar(it))
+    sidecar = next(it for it in found["spec"]["initContainers"] if it["name"] == CONTAINER)
+    assert (sidecar["image"], sidecar["restartPolicy"]) == ("tidegate-sidecar:0.1.0", "Always")
+    variables = {entry["name"]: entry.get("value", "") for entry in sidecar["env"]}
+    assert variables["TIDEGATE_OPERATOR_URL"] == f"https://tidegate-operator.{NAMESPACE}.svc:8443"
+    assert "BEGIN CERTIFICATE" in variables["TIDEGATE_OPERATOR_CA"]
+    (app,) = found["spec"]["containers"]
+    assert {"name": "OPENAI_BASE_URL", "value": "http://127.0.0.1:19280/openai/v1"} in app["env"]
+    annotate(team, "deployment", "-")
+    assert template_of(team.get("Deployment")) == template_of(before)
+    team.until(lambda: any(not has_sidecar(it) for it in team.pods()), "a pod without a sidecar")
+
+
+def test_jobs_and_cron_jobs_get_it_too(team: Namespace) -> None:
+    team.stored(workload("Job", metadata={"annotations": {INJECT: "enabled"}}))
+    team.until(lambda: any(has_sidecar(it) for it in team.pods()), "a pod of the Job")
+    team.stored(workload("CronJob", name="nightly", metadata={"annotations": {INJECT: "enabled"}}))
+    team.kubectl("create", "job", "now", "--from=cronjob/nightly")
+    team.until(lambda: any(has_sidecar(it) for it in team.pods("job-name=now")), "a pod of the CronJob")
+
+
+def test_with_the_rights_of_the_chart_a_policy_is_accepted(release: Release, team: Namespace) -> None:
+    cluster = Cluster(release.control_plane)
+    cluster.apply(pool(team.name), policy(team.name))
+    team.until(
+        lambda: cluster.condition("AIPolicy", team.name, "chat", "Accepted").startswith("True"), "Accepted"
+    )
+
+
+def test_an_upgrade_keeps_the_trust_and_rolls_nothing(release: Release, team: Namespace) -> None:
+    team.stored(workload("Deployment", metadata={"annotations": {INJECT: "enabled"}}))
+    team.until(lambda: any(has_sidecar(it) for it in team.pods()), "a pod with a sidecar")
+    (trust,) = release.bundles()
+    assert trust
+
+    def state() -> Any:
+        operator = release.deployment("tidegate-operator")["metadata"]["generation"]
+        return (
+            team.get("Deployment")["metadata"]["generation"],
+            {it["metadata"]["uid"] for it in team.pods()},
+            operator,
+            pods_of_ours(release),
+        )
+
+    before = state()
+    release.upgrade()
+    assert (release.bundles(), state()) == ({trust}, before)
+    release.upgrade("--set=injector.excludedNamespaces[0]=monitoring")
+    assert (release.bundles(), state()) == ({trust}, before)
+    (names, *_) = release.configuration()["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+    assert "monitoring" in names["values"]
+    assert is_injecting(release.control_plane)
+
+
+def test_tidegates_own_namespace_gets_no_sidecars(release: Release) -> None:
+    path = f"{OWN}?dryRun=All"
+    answer = release.control_plane.request("POST", path, body=opted_in())
+    assert answer.status == 201, answer.text
+    assert "initContainers" not in answer.json()["spec"]
+
+
+def test_a_second_release_is_refused_with_the_name_of_the_first(release: Release, team: Namespace) -> None:
+    with pytest.raises(HelmError) as caught:
+        release.helm("install", "another", str(CHART), namespace=team.name)
+    said = str(caught.value)
+    assert f"This cluster has Tidegate already: release {NAME} in namespace {NAMESPACE}" in said
+    assert f"helm upgrade {NAME} --namespace {NAMESPACE}" in said
+
+
+def test_an_uninstall_leaves_nothing_that_holds_pods_up_and_keeps_policies(
+    release: Release, team: Namespace
+) -> None:
+    """And the next install takes up what was kept, also from another namespace when it is told to."""
+    cluster = Cluster(release.control_plane)
+    cluster.apply(pool(team.name), policy(team.name))
+    release.helm("uninstall", NAME, "--wait")
+    assert release.control_plane.request("GET", f"{CONFIGURATIONS}/{CONFIGURATION}").status == 404
+    team.stored(pod("bystander"))
+    team.stored(opted_in("opted-in"))
+    assert not has_sidecar(team.get("Pod", "opted-in"))
+    assert cluster.exists("AIPolicy", team.name, "chat")
+    left = json.loads(
+        release.control_plane.kubectl(
+            "get",
+            "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings",
+            "--all-namespaces",
+            "--selector=app.kubernetes.io/part-of=tidegate",
+            "--output=json",
+        )
+    )
+    assert left["items"] == []
+
+    with pytest.raises(HelmError, match="invalid ownership metadata"):
+        release.helm("install", NAME, str(CHART), namespace=team.name)
+    release.helm("install", NAME, str(CHART), "--take-ownership", "--dry-run=server", namespace=team.name)
+    release.helm_install()
+    team.until(lambda: is_injecting(release.control_plane), "injection")
+    assert cluster.exists("AIPolicy", team.name, "chat")

@@ -1,0 +1,286 @@
+"""What the chart makes of values, without a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from charting_site.helm import CHART, NAMESPACE, PROFILES, Helm, HelmError, environment_of
+from tidegate_testing.operators import ROOT
+
+from tidegate_operator import settings as operator_settings
+from tidegate_operator.api.crd import custom_resource_definition
+from tidegate_operator.api.kinds import KINDS
+from tidegate_operator.chart import main
+from tidegate_operator.cluster.rights import ACCOUNTS, account_manifests, people_manifests
+from tidegate_operator.inject import settings as injector_settings
+from tidegate_operator.inject.configuration import Service, webhook_configuration
+from tidegate_operator.inject.template import Family, Startup
+
+OPERATOR = ("Deployment", "tidegate-operator")
+INJECTOR = ("Deployment", "tidegate-injector")
+WEBHOOK = ("MutatingWebhookConfiguration", "ai-tidegate-injector")
+
+WRONG = {
+    "operator.replicas=two": "at '/operator/replicas': got string, want integer",
+    "operater.replicas=2": "additional properties 'operater' not allowed",
+    "operator.replica=2": "at '/operator': additional properties 'replica' not allowed",
+    "injector.failurePolicy=fail": "at '/injector/failurePolicy': value must be one of 'Fail', 'Ignore'",
+    "injector.url=http://injector:9443": "at '/injector/url'",
+    "sidecar.user=root": "at '/sidecar/user'",
+    "user=0": "at '/user': minimum: got 0, want 1",
+    "sidecar.startup=wait": "at '/sidecar/startup': value must be one of 'Start', 'Wait'",
+    "sidecar.unmatched=Allow": "at '/sidecar/unmatched'",
+    "sidecar.ipFamilies[0]=ipv4": "at '/sidecar/ipFamilies/0': value must be one of 'IPv4', 'IPv6'",
+    "sidecar.audiences[0]=a b": "at '/sidecar/audiences/0'",
+    "sidecar.resources.limits.memory=lots": "at '/sidecar/resources/limits/memory'",
+    "sidecar.resources.limits.gpu=1": "at '/sidecar/resources/limits': additional properties 'gpu' not allowed",
+    "sidecar.image.digest=latest": "at '/sidecar/image/digest'",
+    "certManager.enabled=yes": "at '/certManager/enabled': got string, want boolean",
+    "certManager.issuerRef.kind=ClusterIssuer": "at '/certManager/issuerRef'",
+    "certManager.duration=90d": "at '/certManager/duration'",
+    "monitoring.podMonitors.interval=30": "at '/monitoring/podMonitors/interval': got number, want string",
+    "networkPolicy.apiServerPorts[0]=https": "at '/networkPolicy/apiServerPorts/0': got string, want integer",
+    "crds.install=1": "at '/crds/install': got number, want boolean",
+    "operator.extraEnv[0].nam=X": "at '/operator/extraEnv/0'",
+    "image.pullSecrets=registry": "at '/image/pullSecrets': got string, want array",
+    "labels.tier=1": "at '/labels/tier': got number, want string",
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_passes_the_linter(helm: Helm, profile: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), f"--values={PROFILES[profile]}")
+
+
+@pytest.fixture(scope="module")
+def refusal(helm: Helm) -> str:
+    """What helm says to all of them at once."""
+    with pytest.raises(HelmError) as caught:
+        helm.text(*(f"--set={setting}" for setting in WRONG))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_a_wrong_value_is_refused_with_its_place(refusal: str, setting: str) -> None:
+    assert WRONG[setting] in refusal
+
+
+def test_the_default_namespace_is_refused_with_the_command_that_is_right(helm: Helm) -> None:
+    """Tidegate's own namespace is left out of injection: whoever tries it there would wait for sidecars in vain."""
+    with pytest.raises(HelmError, match="--namespace tidegate-system --create-namespace"):
+        helm.text(namespace="default")
+
+
+def test_certificates_for_an_injector_elsewhere_are_refused(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"injector\.url and certManager\.enabled"):
+        helm.text("--set=injector.url=https://10.0.0.9:9443", profile="cert-manager")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_rendering_twice_gives_the_same_bytes(helm: Helm, profile: str) -> None:
+    assert helm.text(profile=profile) == helm.text(profile=profile)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_programs_understand_every_variable(helm: Helm, profile: str) -> None:
+    objects = helm.render(profile=profile)
+    for key, module in ((OPERATOR, operator_settings), (INJECTOR, injector_settings)):
+        variables = environment_of(objects[key])
+        settings: Any = module.read(variables)
+        known = {f"TIDEGATE_{it.name.upper()}" for it in dataclasses.fields(settings)}
+        unknown = {name for name in variables if name.startswith("TIDEGATE_")} - known
+        if module is injector_settings:
+            unknown = {
+                it for it in unknown if f'"{it.removeprefix("TIDEGATE_")}"' not in source_of_the_injector()
+            }
+        assert not unknown
+        assert settings.namespace == NAMESPACE
+
+
+def source_of_the_injector() -> str:
+    text = (ROOT / "operator/tidegate_operator/inject/settings.py").read_text()
+    # the bounds of resources are named by their parts there
+    return text + "".join(
+        f'"SIDECAR_{what}_{bound}"' for what in ("CPU", "MEMORY") for bound in ("REQUEST", "LIMIT")
+    )
+
+
+def test_every_value_of_the_sidecar_arrives(helm: Helm) -> None:
+    template = injector_settings.read(environment_of(helm.render(profile="everything")[INJECTOR])).template
+    assert template.image == "registry.example/platform/tidegate/sidecar:0.1.0-debug"
+    assert template.images == (
+        "registry.example/platform/tidegate/*",
+        "registry.example/mirror/sidecar:0.1.0",
+    )
+    assert (template.pull_policy, template.pull_secrets) == ("Always", ("registry",))
+    assert template.user == 10002
+    assert template.startup is Startup.WAIT
+    assert template.audiences == ("vault", "https://sts.example.com")
+    assert template.keys_secret == "provider-keys"
+    assert template.families == (Family.IPV6, Family.IPV4)
+    assert template.mesh_proxies == ("istio-proxy", "our-proxy")
+    resources = template.resources
+    assert (resources.cpu_request, resources.cpu_limit) == ("0.1", "")
+    assert (resources.memory_request, resources.memory_limit) == ("96Mi", "128Mi")
+    assert template.operator_url == "https://tidegate-operator.tidegate-system.svc:8443"
+
+
+def test_the_defaults_are_those_of_the_injector(helm: Helm) -> None:
+    """One truth: whoever runs the injector by hand gets the same sidecars."""
+    image = {"TIDEGATE_SIDECAR_IMAGE": f"tidegate-sidecar:{version()}"}
+    by_hand = injector_settings.read({**image, "TIDEGATE_NAMESPACE": NAMESPACE}).template
+    assert injector_settings.read(environment_of(helm.render()[INJECTOR])).template == by_hand
+
+
+def test_the_platform_may_choose_users(helm: Helm) -> None:
+    objects = helm.render(profile="openshift")
+    for key in (OPERATOR, INJECTOR):
+        assert "runAsUser" not in objects[key]["spec"]["template"]["spec"]["securityContext"]
+    assert injector_settings.read(environment_of(objects[INJECTOR])).template.user is None
+    high = environment_of(helm.render("--set=sidecar.user=1000650000")[INJECTOR])
+    assert injector_settings.read(high).template.user == 1_000_650_000
+
+
+def test_in_a_cluster_of_ipv6_everything_listens_there(helm: Helm) -> None:
+    found = operator_settings.read(environment_of(helm.render(profile="everything")[OPERATOR]))
+    assert (str(found.listen), found.advertise) == ("[::]:8443", "[10.0.0.7]:8443")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_pods_outlive_the_requests_in_flight(helm: Helm, profile: str) -> None:
+    objects = helm.render(profile=profile)
+    for key, module in ((OPERATOR, operator_settings), (INJECTOR, injector_settings)):
+        settings: Any = module.read(environment_of(objects[key]))
+        needed_ms = settings.grace_ms + getattr(settings, "drain_ms", settings.grace_ms)
+        grace_s = objects[key]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        assert grace_s * 1000 >= needed_ms + 5_000
+
+
+def test_what_can_never_be_changed_does_not_depend_on_values(helm: Helm) -> None:
+    """A Deployment's selector is immutable: an upgrade that changes it fails."""
+    selectors = {
+        (name, str(item["spec"]["selector"]))
+        for profile in PROFILES
+        for (kind, name), item in helm.render(profile=profile).items()
+        if kind == "Deployment"
+    }
+    assert len(selectors) == 2
+
+
+def test_pods_do_not_roll_when_only_the_version_of_the_chart_changes(helm: Helm, tmp_path: Path) -> None:
+    before = helm.render("--set=operator.image.tag=a,sidecar.image.tag=a")
+    changed = tmp_path / "tidegate"
+    shutil.copytree(CHART, changed)
+    chart = (changed / "Chart.yaml").read_text()
+    (changed / "Chart.yaml").write_text(chart.replace("0.1.0", "9.9.9"))
+    text = helm("template", "another", str(changed), "--set=operator.image.tag=a,sidecar.image.tag=a")
+    after = {(it["kind"], it["metadata"]["name"]): it for it in yaml.safe_load_all(text) if it}
+    for key in (OPERATOR, INJECTOR):
+        assert after[key]["metadata"]["labels"]["helm.sh/chart"] == "tidegate-9.9.9"
+        assert after[key]["spec"]["template"] == before[key]["spec"]["template"]
+
+
+def test_the_webhook_configuration_is_the_one_of_the_code(helm: Helm) -> None:
+    """And has no `caBundle`: applying it again does not undo what the operator has written there."""
+    found = helm.render(namespace="platform")[WEBHOOK]
+    expected = webhook_configuration(Service(namespace="platform"), excluded=["platform"])
+    assert found["webhooks"] == expected["webhooks"]
+    assert "caBundle" not in str(found)
+
+
+def test_values_reach_the_webhook_configuration(helm: Helm) -> None:
+    found = helm.render(profile="everything")[WEBHOOK]
+    for entry in found["webhooks"]:
+        (names, *_) = entry["namespaceSelector"]["matchExpressions"]
+        assert names["values"] == ["cert-manager", "kube-node-lease", "kube-system", "monitoring", NAMESPACE]
+        assert entry["failurePolicy"] == "Ignore"
+    assert (
+        found["metadata"]["annotations"]["cert-manager.io/inject-ca-from"] == f"{NAMESPACE}/tidegate-injector"
+    )
+    url = helm.render("--set=injector.url=https://10.0.0.9:9443/")
+    assert url[WEBHOOK]["webhooks"][0]["clientConfig"] == {"url": "https://10.0.0.9:9443/pods"}
+    assert [name for kind, name in url if name == "tidegate-injector"] == []
+
+
+def test_rights_are_those_of_the_table(helm: Helm) -> None:
+    objects = helm.render(namespace="platform")
+    expected = [
+        it for account in ACCOUNTS for it in account_manifests(account, "platform")
+    ] + people_manifests()
+    for manifest in expected:
+        found = objects[manifest["kind"], manifest["metadata"]["name"]]
+        for part in ("rules", "subjects", "roleRef"):
+            assert found.get(part) == manifest.get(part)
+        assert found["metadata"].get("namespace") == manifest["metadata"].get("namespace")
+        assert (manifest["metadata"].get("labels") or {}).items() <= found["metadata"]["labels"].items()
+    kinds = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    assert {key for key in objects if key[0] in kinds} == {
+        (it["kind"], it["metadata"]["name"]) for it in expected if it["kind"] in kinds
+    }
+
+
+def test_with_least_privilege_nothing_of_the_cluster_is_touched_but_the_webhook(helm: Helm) -> None:
+    kinds = [kind for kind, _ in helm.render(profile="least-privilege")]
+    assert {
+        "CustomResourceDefinition",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+    }.isdisjoint(kinds)
+    assert kinds.count("MutatingWebhookConfiguration") == 1
+
+
+def test_definitions_are_those_of_the_models_and_are_kept(helm: Helm) -> None:
+    objects = helm.render(profile="everything")
+    for kind in KINDS.values():
+        expected = custom_resource_definition(kind)
+        found = objects["CustomResourceDefinition", expected["metadata"]["name"]]
+        assert found["spec"] == expected["spec"]
+        assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert found["metadata"]["labels"]["team"] == "platform"
+
+
+def test_the_injector_gets_no_token(helm: Helm) -> None:
+    spec = helm.render()[INJECTOR]["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert [volume["name"] for volume in spec["volumes"]] == ["certificates", "tmp"]
+
+
+def test_every_value_has_its_line() -> None:
+    """Each value, or the group it stands in, has a comment directly above or beside it."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    top = [number for number, line in enumerate(lines) if line[:1].isalpha()]
+    for number in top:
+        end = next((it for it in top if it > number), len(lines))
+        block = [lines[number - 1], *lines[number:end]]
+        assert any(line.lstrip().startswith("#") for line in block), lines[number]
+
+
+def test_the_chart_has_the_version_of_the_project() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == version()
+
+
+def test_generated_files_are_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = CHART / "files"
+    assert main(["--check", str(folder)]) == 0
+    assert main([str(tmp_path)]) == 0
+    (tmp_path / "webhook.yaml").write_text("by hand")
+    (tmp_path / "crds" / "another.yaml").write_text("")
+    assert main(["--check", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "webhook.yaml differs" in said
+    assert "crds/another.yaml is made from nothing" in said
+    assert main([str(tmp_path)]) == 0
+    assert main(["--check", str(tmp_path)]) == 0
+
+
+def version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])

@@ -83,7 +83,7 @@ class SigningKeys:
             return
         self.issuers = found.issuers
         self._problem = "the cluster published no key that this process can use"
-        _log.info("read %d signing keys of %s", len(self._keys), ", ".join(found.issuers))
+        _log.info("signing keys of %s: %d", ", ".join(found.issuers), len(self._keys))
 
 
 def _usable(found: KeySet) -> dict[str, jwt.PyJWK]:

@@ -61,7 +61,7 @@ class OperatorTrust:
             _log.warning("the operator announces authorities that cannot be read: they are ignored")
             return
         self._announced = pem
-        _log.info("the operator announces %d authorities", pem.count(_BEGIN))
+        _log.info("authorities that the operator announces: %d", pem.count(_BEGIN))
         try:
             replace(self._path, pem.encode("ascii"))
         except OSError as error:

@@ -7,13 +7,19 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tidegate_cli.__main__ import main
+from tidegate_operator.inject import names
+from tidegate_operator.inject.decide import DenyReason, SkipReason
+from tidegate_operator.inject.environment import OURS
+from tidegate_operator.inject.settings import Settings as InjectorSettings
 from tidegate_operator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+INJECTION = ROOT / "docs/operations/injection.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -65,3 +71,42 @@ def test_every_setting_of_the_operator_is_documented() -> None:
     for item in dataclasses.fields(Settings):
         if item.name not in ("in_cluster", "kubeconfig"):
             assert f"`TIDEGATE_{item.name.upper()}`" in documented, item.name
+
+
+def test_every_setting_of_the_injector_is_documented() -> None:
+    documented = INJECTION.read_text()
+    source = (ROOT / "operator/tidegate_operator/inject/settings.py").read_text()
+    of_sidecars = set(re.findall(r"\"(SIDECAR_[A-Z_]+|OPERATOR_URL)\"", source))
+    of_itself = {it.name.upper() for it in dataclasses.fields(InjectorSettings)} - {"TEMPLATE"}
+    for name in of_sidecars | of_itself:
+        assert f"`TIDEGATE_{name}`" in documented, name
+
+
+def test_every_metric_of_the_injector_is_documented() -> None:
+    documented = INJECTION.read_text()
+    source = (ROOT / "operator/tidegate_operator/inject/metrics.py").read_text()
+    for name in re.findall(r"\"(tidegate_[a-z_]+)\"", source):
+        assert f"`{name}`" in documented, name
+
+
+def test_every_word_that_pods_are_told_by_is_documented() -> None:
+    documented = INJECTION.read_text()
+    told = (names.INJECT, names.COPIED, names.STATUS, *names.OVERRIDES, *SkipReason, *DenyReason, *OURS)
+    for word in told:
+        assert f"`{word}`" in documented or f"`{word}:" in documented, word
+    for value in OURS.values():
+        assert not value.startswith("http") or value in documented, value
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_values_of_the_chart_that_pages_name_exist(page: Path) -> None:
+    """`sidecar.unmatched` in a page is a value; so is what `--set` is given."""
+    values = yaml.safe_load((ROOT / "charts/tidegate/values.yaml").read_text())
+    text = page.read_text()
+    groups = "|".join(key for key, value in values.items() if isinstance(value, dict) and value)
+    named = re.findall(rf"`((?:{groups})\.[A-Za-z.]+)[`:]", text) + re.findall(r"--set ([A-Za-z.]+)=", text)
+    for path in named:
+        found = values
+        for part in path.split("."):
+            assert part in found, f"{page.name} names the value {path}"
+            found = found[part]

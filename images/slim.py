@@ -2,7 +2,7 @@
 
     python3 images/slim.py ENVIRONMENT [PACKAGE...]
 
-Removes the named packages (planes that this image does not run) with their commands, tests of dependencies, type stubs and the C
+Removes the named packages (what this image does not run) with their commands, tests of dependencies, type stubs and the C
 sources that some wheels bring along. Bytecode is compiled here, since the file system may be read-only later, and
 without time stamps in it, so that two builds are equal. Standard library alone.
 """

@@ -53,7 +53,7 @@ class Places:
         """Folders that nobody reads once the node has ended: images, containers, volumes."""
         return tuple(
             self.folder / name
-            for name in ("containerd", "containerd-run", "kubelet", "ipam", "volume-plugins")
+            for name in ("containerd", "containerd-run", "runc", "kubelet", "ipam", "volume-plugins")
         )
 
 
@@ -83,6 +83,7 @@ runtime_type = "io.containerd.runc.v2"
 
 [{cri}.containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = "{places.folder / "runc"}"
 
 [{cri}.cni]
 bin_dir = "{cni_programs}"

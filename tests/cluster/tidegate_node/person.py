@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def keep_up(
     asked_to_end = event_on_signals()
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     node = Node(programs=programs, folder=folder, cache=settings.cache, purpose=Purpose.UP, report=report)
+    started = time.monotonic()
     with node:
+        report(f"That took {time.monotonic() - started:.0f} s")
         for archive in archives:
             report(f"Loading {archive}")
             node.load(archive)

@@ -27,6 +27,7 @@ _PROC = Path("/proc/sys")
 _MOUNTS = Path("/proc/self/mountinfo")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _LOG_LINKS = Path("/var/log/containers")
+_SHIM_SOCKETS = Path("/run/containerd/s")
 
 
 def read_sysctls() -> dict[str, str]:
@@ -85,11 +86,18 @@ def _sysctl_file(name: str) -> Path:
 
 
 def _remove_files(plan: Plan, folder: Path) -> None:
-    for path in Places(folder).bulky:
-        if path.exists():
-            shutil.rmtree(path)
-    for path in _CNI_RESULTS.glob(f"{plan.name}-*"):
-        path.unlink(missing_ok=True)
+    """Remove what is in our folder, and what programs put elsewhere on its behalf, found by what is in there."""
+    for address in folder.glob("containerd-run/io.containerd.runtime.v2.task/*/*/address"):
+        socket = Path(address.read_text(encoding="utf-8").strip().removeprefix("unix://"))
+        if socket.parent == _SHIM_SOCKETS:
+            socket.unlink(missing_ok=True)
+    for result in _CNI_RESULTS.glob(f"{plan.name}-*-eth0"):
+        container = result.name.removeprefix(f"{plan.name}-").removesuffix("-eth0")
+        (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
+        result.unlink()
     for link in _LOG_LINKS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(folder):
             link.unlink()
+    for path in Places(folder).bulky:
+        if path.exists():
+            shutil.rmtree(path)

@@ -20,6 +20,7 @@ from tidegate_operator.cluster.discovery import wait_for_kinds
 from tidegate_operator.cluster.elector import Elector
 from tidegate_operator.cluster.lease import Terms
 from tidegate_operator.handlers.common import Common
+from tidegate_operator.handlers.covering import Covering
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.publishing import Publishing
 from tidegate_operator.handlers.watches import Watches
@@ -91,6 +92,15 @@ class Operator:
         self._watches = Watches(common, access, self._versions_fell)
         self._publishing = Publishing(common, self._watches.catch_up)
         self._work = Work(common, self._publishing)
+        self._covering = Covering(
+            client=self._client,
+            news=self._news,
+            metrics=self._metrics,
+            may_write=lambda: self._elector.is_leading,
+            home=settings.namespace,
+            identity=self._elector.identity,
+            period_ms=settings.coverage_ms,
+        )
         self._health = HealthServer(self._live, self._ready, self._expose)
         self._waiting_for = "nothing has been asked yet"
         self._is_stopping = False
@@ -126,6 +136,7 @@ class Operator:
         await self._work.prepare()
         for name, work in self._work.tasks():
             start(name, work)
+        start("pods without a sidecar", self._covering.run())
         self._wait_for(self._publishing.waiting_for)
         address = await self._publishing.start()
         if not self._elector.address:

@@ -16,6 +16,7 @@ from tidegate_operator.inject.decide import DenyReason, SkipReason
 from tidegate_operator.inject.environment import OURS
 from tidegate_operator.inject.settings import Settings as InjectorSettings
 from tidegate_operator.settings import Settings
+from tidegate_operator.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -110,3 +111,13 @@ def test_values_of_the_chart_that_pages_name_exist(page: Path) -> None:
         for part in path.split("."):
             assert part in found, f"{page.name} names the value {path}"
             found = found[part]
+
+
+def test_the_metrics_of_the_operator_are_those_that_are_documented() -> None:
+    page = (ROOT / "docs/operations/operator.md").read_text()
+    exposed = set(
+        re.findall(
+            r"^# HELP (tidegate_operator_\w+?)(?<!_created) ", Metrics().expose().decode(), re.MULTILINE
+        )
+    )
+    assert set(re.findall(r"^\| `(tidegate_operator_\w+)`", page, re.MULTILINE)) == exposed

@@ -172,21 +172,27 @@ class ClusterClient:
         return Answer(items=tuple(items), version=version)
 
     async def pages(
-        self, path: str, *, labels: str = "", fields: str = "", accept: str = "application/json"
+        self,
+        path: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        accept: str = "application/json",
+        limit: int = _CHUNK,
     ) -> AsyncIterator[Sequence[dict[str, Any]]]:
-        """Read a collection page by page, for whoever keeps little of it.
+        """Read a collection page by page, `limit` objects at a time, for whoever keeps little of it.
 
         Raises:
             ClusterError: a page could not be read; what came before it is not all.
         """
         selectors = {"labelSelector": labels, "fieldSelector": fields}
-        async for chunk in self._chunks(path, selectors, accept):
+        async for chunk in self._chunks(path, selectors, accept, limit):
             yield chunk.get("items") or []
 
     async def _chunks(
-        self, path: str, selectors: Mapping[str, str], accept: str
+        self, path: str, selectors: Mapping[str, str], accept: str, limit: int = _CHUNK
     ) -> AsyncIterator[dict[str, Any]]:
-        query = {"limit": str(_CHUNK)} | {key: value for key, value in selectors.items() if value}
+        query = {"limit": str(limit)} | {key: value for key, value in selectors.items() if value}
         while True:
             chunk = await self.request("GET", path, query=query, accept=accept)
             yield chunk

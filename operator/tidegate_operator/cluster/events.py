@@ -72,19 +72,39 @@ def _is_bad(kind: ConditionType, status: str, reason: str) -> bool:
 
 
 def event_document(
-    event: Event, ref: ObjectRef, uid: str, *, identity: str, now: datetime
+    event: Event,
+    ref: ObjectRef,
+    uid: str,
+    *,
+    identity: str,
+    now: datetime,
+    api: str = API_VERSION,
+    action: str = "Compiled",
+    once: str = "",
 ) -> Mapping[str, Any]:
-    """The event as the API server takes it; its name is unique for the object, the reason and the moment."""
+    """The event as the API server takes it; its name is unique for the object, the reason and the moment.
+
+    Args:
+        event: what to tell.
+        ref: the object that it is about.
+        uid: its uid.
+        identity: of this replica.
+        now: the moment.
+        api: apiVersion of the object.
+        action: what was done when this was found, in a word.
+        once: takes the place of moment and note in the name, so that whoever tells the same again is refused.
+    """
     namespace = ref.namespace or _NAMESPACE_OF_CLUSTER_OBJECTS
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    digest = hashlib.sha256(f"{uid} {event.reason} {event.note} {moment}".encode()).hexdigest()[:16]
+    what = once or f"{event.note} {moment}"
+    digest = hashlib.sha256(f"{uid} {event.reason} {what}".encode()).hexdigest()[:16]
     note = event.note if len(event.note.encode()) <= MAX_NOTE else _cut(event.note)
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"name": f"{ref.name[:200]}.{digest}", "namespace": namespace},
         "regarding": {
-            "apiVersion": API_VERSION,
+            "apiVersion": api,
             "kind": ref.kind,
             "name": ref.name,
             "namespace": ref.namespace,
@@ -93,7 +113,7 @@ def event_document(
         "type": event.type.value,
         "reason": event.reason,
         "note": note,
-        "action": "Compiled",
+        "action": action,
         "reportingController": f"tidegate.dev/{COMPONENT}",
         "reportingInstance": identity[:128],
         "eventTime": moment,

@@ -115,6 +115,11 @@ class Objects:
         """All objects of ours, by reference."""
         return {ref: held for known in self._kinds.values() for ref, held in known.held.items()}
 
+    @property
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """All namespaces."""
+        return tuple(namespace for _, _, namespace in self._kinds[NAMESPACE].namespaces.values())
+
     def get(self, ref: ObjectRef) -> Held | None:
         """One object of ours."""
         return self._kinds[ref.kind].held.get(ref)
@@ -173,7 +178,7 @@ class Objects:
             policies=tuple(found["AIPolicy"]),
             cluster_policies=tuple(found["ClusterAIPolicy"]),
             credentials=tuple(found["ProviderCredential"]),
-            namespaces=tuple(namespace for _, _, namespace in self._kinds[NAMESPACE].namespaces.values()),
+            namespaces=self.namespaces,
             workloads=tuple(workloads),
         )
 

@@ -74,6 +74,18 @@ class Metrics:
             ["result"],
         )
         self.events = self._counter("events_total", "Events posted, by type.", ["type"])
+        self.workloads_without_sidecar = self._gauge(
+            "workloads_without_sidecar",
+            "Workloads that have asked for sidecars and have pods without one, by reason: RestartRequired, what makes one "
+            "impossible (HostNetwork and so on), or Unexamined: not told of yet. Known to the holder of the Lease.",
+            ["reason"],
+        )
+        self.pods_without_sidecar = self._gauge(
+            "pods_without_sidecar", "Their pods without a sidecar. Known to the holder of the Lease."
+        )
+        self.coverage_failed = self._counter(
+            "coverage_failed_total", "Counts of pods without a sidecar that the API server cut short."
+        )
         self.last_good_left_out = self._gauge(
             "last_good_left_out", "Valid forms that are too large to be persisted."
         )

@@ -1,0 +1,163 @@
+"""Finds workloads whose pods lack the sidecar that was asked for, and says so: for the holder of the Lease alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterClient, object_path
+from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
+from tidegate_operator.cluster.events import Event, EventType, event_document, post
+from tidegate_operator.handlers.news import News
+from tidegate_operator.index.pods import INJECTED_LABEL
+from tidegate_operator.inject.coverage import Count, Lack, WorkloadName, injected_pods
+from tidegate_operator.inject.shortfall import Shortfalls, examine, note
+from tidegate_operator.telemetry.metrics import Metrics
+from tidegate_policy.model import ObjectRef
+
+_log = logging.getLogger(__name__)
+
+IDLE_S: Final = 1.0
+"""How often a replica that does not lead looks whether it does."""
+
+_LISTED: Final[Mapping[str, tuple[str, str]]] = {
+    "CronJob": ("batch/v1", "cronjobs"),
+    "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "DaemonSet": ("apps/v1", "daemonsets"),
+}
+NOT_INJECTED: Final = f"{INJECTED_LABEL}!=true"
+NOT_ENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+class _Regarding(NamedTuple):
+    """What an event is about; `api` is its apiVersion."""
+
+    ref: ObjectRef
+    uid: str
+    api: str
+
+
+@dataclass(slots=True)
+class Covering:
+    """Counts, and tells.
+
+    Attributes:
+        client: is asked.
+        news: namespaces, and the pods that have a sidecar.
+        metrics: take the counts.
+        may_write: whether it is for this replica to do.
+        home: Tidegate's own namespace.
+        identity: this replica's name, in events.
+        period_ms: see settings, `coverage_ms`.
+    """
+
+    client: ClusterClient
+    news: News
+    metrics: Metrics
+    may_write: Callable[[], bool]
+    home: str
+    identity: str
+    period_ms: int
+    _shortfalls: Shortfalls = field(default_factory=Shortfalls)
+
+    async def run(self) -> None:
+        """Count again and again, for as long as the process lives."""
+        period_s = self.period_ms / 1000
+        while True:
+            if self.may_write():
+                await self.look()
+                await asyncio.sleep(period_s)
+            else:
+                # what another replica tells from now on is not ours to know
+                self._shortfalls = Shortfalls()
+                self._show(0)
+                await asyncio.sleep(min(IDLE_S, period_s))
+
+    async def look(self) -> None:
+        """One count, and what is to be told after it. A count that fails changes nothing."""
+        try:
+            count = await self._count()
+        except ClusterError as error:
+            _log.log(error.level, "pods without a sidecar could not be counted: %s", error)
+            self.metrics.coverage_failed.inc()
+            return
+        if count.left_out:
+            _log.warning(
+                "%d pods without a sidecar are of more workloads than are kept apart", count.left_out
+            )
+        self._shortfalls.counted(count.lacking)
+        injected = injected_pods(self.news.pods.by_workload())
+        for name in tuple(self._shortfalls.due(injected)):
+            if not self.may_write():
+                return
+            try:
+                await self._tell(name, count.lacking[name], injected.get(name, 0))
+            except ClusterError as error:
+                _log.log(error.level, "%s lacks sidecars, which could not be told: %s", name, error)
+        self._show(count.pods)
+
+    async def _count(self) -> Count:
+        count = Count(self.news.objects.namespaces, self.home)
+        for kind, (api, plural) in _LISTED.items():
+            async for page in self.client.pages(object_path(api, plural, ""), accept=METADATA_LIST):
+                count.take_workloads(kind, page)
+        path = object_path("v1", "pods", "")
+        pages = self.client.pages(path, labels=NOT_INJECTED, fields=NOT_ENDED, accept=METADATA_LIST)
+        async for page in pages:
+            count.take_pods(page)
+        return count
+
+    async def _tell(self, name: WorkloadName, lack: Lack, injected: int) -> None:
+        """Look at one pod and at the workload, and post an event about it."""
+        pod = await self.client.find(object_path("v1", "pods", name.namespace, lack.sample.name))
+        finding = examine(pod) if pod is not None and pod["metadata"]["uid"] == lack.sample.uid else None
+        regarding = await self._regarding(name, lack) if finding is not None else None
+        if finding is None or regarding is None:
+            return  # it has changed since; the next count finds what there is then
+        event = Event(type=EventType.WARNING, reason=finding.reason, note=note(name, lack, injected, finding))
+        document = event_document(
+            event,
+            regarding.ref,
+            regarding.uid,
+            api=regarding.api,
+            action="Counted",
+            identity=self.identity,
+            now=datetime.now(UTC),
+            once=f"{lack.sample.uid} {self._shortfalls.episode(name)}",
+        )
+        try:
+            await post(self.client, document)
+        except ConflictError:
+            _log.debug("another replica has told of %s", name)
+        except (ForbiddenError, NotFoundError) as error:
+            # a namespace that is being deleted takes no events any more
+            _log.info("no event about %s: %s", name, error)
+        else:
+            self.metrics.events.labels(event.type.value).inc()
+            _log.info("%s: %s: %s", name, event.reason, event.note)
+        self._shortfalls.told(name, finding)
+
+    async def _regarding(self, name: WorkloadName, lack: Lack) -> _Regarding | None:
+        """What the event is about; None when it is gone."""
+        ref = ObjectRef(kind=name.kind, namespace=name.namespace, name=name.name)
+        if name.kind in _LISTED:
+            api, plural = _LISTED[name.kind]
+            found = await self.client.find(
+                object_path(api, plural, name.namespace, name.name), accept=METADATA
+            )
+            return None if found is None else _Regarding(ref=ref, uid=found["metadata"]["uid"], api=api)
+        owner = lack.sample.owner
+        if owner is None or name.kind == "Pod":
+            return _Regarding(ref=ref, uid=lack.sample.uid, api="v1")
+        return _Regarding(ref=ref, uid=owner.uid, api=owner.api)
+
+    def _show(self, pods: int) -> None:
+        self.metrics.pods_without_sidecar.set(pods)
+        self.metrics.workloads_without_sidecar.clear()
+        for reason, number in self._shortfalls.reasons().items():
+            self.metrics.workloads_without_sidecar.labels(reason).set(number)

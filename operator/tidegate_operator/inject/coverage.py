@@ -1,0 +1,155 @@
+"""Who has asked for sidecars and has pods without one (PURE): workloads from before the install, and pods that slipped past.
+
+A whole cluster is counted page by page, by metadata alone, and nothing of a page is kept but a number for each workload that
+lacks something: the annotation that asks for a sidecar cannot be selected by, and a watch of all pods would hold all pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from tidegate_operator.index.pods import Owner, controller_of, is_injected
+from tidegate_operator.index.snapshot import Namespace, Workload
+from tidegate_operator.inject.configuration import SYSTEM_NAMESPACES
+from tidegate_operator.inject.document import Document, labels_of
+from tidegate_operator.inject.optin import Choice, WrongChoice, choice_of
+
+MAX_WORKLOADS: Final = 20_000
+"""Workloads that are kept apart in one count; each is some five hundred bytes."""
+
+_TEMPLATE_HASH: Final = "pod-template-hash"
+
+
+class WorkloadName(NamedTuple):
+    """A workload by name."""
+
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class Sample(NamedTuple):
+    """The pod of a workload that has been without a sidecar for longest.
+
+    Attributes:
+        created: as the API server writes it; texts of this form are in the order of time.
+        owner: what made it; None: nobody.
+    """
+
+    created: str
+    name: str
+    uid: str
+    owner: Owner | None
+
+
+@dataclass(slots=True)
+class Lack:
+    """What a workload lacks.
+
+    Attributes:
+        pods: without a sidecar.
+        sample: the oldest of them.
+    """
+
+    pods: int
+    sample: Sample
+
+
+class Count:
+    """One count of a cluster. Workloads are taken first: their word is asked for when their pods come."""
+
+    def __init__(self, namespaces: Iterable[Namespace], home: str, *, most: int = MAX_WORKLOADS) -> None:
+        """Nothing is counted yet.
+
+        Args:
+            namespaces: all of them.
+            home: Tidegate's own, which is left out like the cluster's.
+            most: workloads that are kept apart.
+        """
+        self._most = most
+        self._left_out = {home, *SYSTEM_NAMESPACES}
+        self._asking = {
+            it.name for it in namespaces if choice_of({"metadata": {"labels": it.labels}}) is Choice.ENABLED
+        }
+        self._words: dict[WorkloadName, Choice] = {}
+        self._cron_jobs: set[tuple[str, str]] = set()
+        self.lacking: dict[WorkloadName, Lack] = {}
+        self.pods = 0
+        """Without a sidecar that was asked for."""
+        self.left_out = 0
+        """Those of them whose workloads were too many to be kept apart."""
+
+    def take_workloads(self, kind: str, documents: Iterable[Document]) -> None:
+        """A page of workloads, as metadata."""
+        for document in documents:
+            metadata, choice = document["metadata"], choice_of(document)
+            name = WorkloadName(metadata["namespace"], kind, metadata["name"])
+            if isinstance(choice, Choice):
+                self._words[name] = choice
+            if kind == "CronJob":
+                self._cron_jobs.add((name.namespace, name.name))
+
+    def take_pods(self, documents: Iterable[Document]) -> None:
+        """A page of pods that have not ended, as metadata."""
+        for document in documents:
+            metadata = document["metadata"]
+            if (
+                is_injected(document)
+                or "deletionTimestamp" in metadata
+                or metadata["namespace"] in self._left_out
+            ):
+                continue
+            owner = controller_of(document)
+            name = self._workload(document, owner)
+            if self._asks(document, name):
+                uid, created = str(metadata["uid"]), str(metadata["creationTimestamp"])
+                self._add(name, Sample(created, str(metadata["name"]), uid, owner))
+
+    def _asks(self, pod: Document, workload: WorkloadName) -> bool:
+        """Whether a sidecar is wanted; the nearest word goes before."""
+        choice = choice_of(pod)
+        if isinstance(choice, WrongChoice):
+            return False
+        word = choice or self._words.get(workload)
+        return word is Choice.ENABLED if word is not None else workload.namespace in self._asking
+
+    def _add(self, name: WorkloadName, pod: Sample) -> None:
+        self.pods += 1
+        lack = self.lacking.get(name)
+        if lack is not None:
+            lack.pods += 1
+            lack.sample = min(lack.sample, pod, key=lambda it: (it.created, it.name))
+        elif len(self.lacking) < self._most:
+            self.lacking[name] = Lack(pods=1, sample=pod)
+        else:
+            self.left_out += 1
+
+    def _workload(self, pod: Document, owner: Owner | None) -> WorkloadName:
+        """What a pod belongs to. Of the maker of its maker only the name is there, which is made by rules that stand fast."""
+        namespace = str(pod["metadata"]["namespace"])
+        if owner is None or owner.kind == "Node":
+            return WorkloadName(namespace, "Pod", str(pod["metadata"]["name"]))
+        group, kind, name = owner.api.partition("/")[0], owner.kind, owner.name
+        if (group, kind) == ("apps", "ReplicaSet"):
+            suffix = f"-{labels_of(pod).get(_TEMPLATE_HASH, '')}"
+            if suffix != "-" and name.endswith(suffix):
+                kind, name = "Deployment", name.removesuffix(suffix)
+        elif (group, kind) == ("batch", "Job"):
+            above, _, number = name.rpartition("-")
+            if number.isdigit() and (namespace, above) in self._cron_jobs:
+                kind, name = "CronJob", above
+        return WorkloadName(namespace, kind, name)
+
+
+def injected_pods(by_workload: Mapping[Workload, Iterable[object]]) -> dict[WorkloadName, int]:
+    """How many pods of each workload have their sidecar."""
+    found: dict[WorkloadName, int] = {}
+    for workload, pods in by_workload.items():
+        name = WorkloadName(workload.namespace, workload.kind, workload.name)
+        found[name] = found.get(name, 0) + sum(1 for _ in pods)
+    return found

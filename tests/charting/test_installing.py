@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from charting_site.helm import CHART, NAME, NAMESPACE, HelmError
 from charting_site.release import Release
-from injecting_site.injector import CONFIGURATIONS, is_injecting
+from injecting_site.injector import CONFIGURATIONS, is_injecting, next_bundle
 from injecting_site.objects import Namespace, has_sidecar, opted_in, pod, template_of, workload
 from tidegate_cluster.fixtures import temporary_namespace
 from tidegate_testing.operators import Cluster, policy, pool
@@ -89,6 +90,42 @@ def test_with_the_rights_of_the_chart_a_policy_is_accepted(release: Release, tea
     )
 
 
+def test_with_cert_manager_the_operator_needs_no_secret_and_no_webhook(
+    release: Release, team: Namespace, tmp_path: Path
+) -> None:
+    """The rights that the chart gives then are enough, and a Secret's folder is where certificates come from."""
+    objects = release.helm.render(profile="cert-manager", namespace=team.name)
+    roles = [objects[kind, "tidegate-operator"] for kind in ("ClusterRole", "Role")]
+    rules = [rule for role in roles for rule in role["rules"]]
+    assert not {"secrets", "mutatingwebhookconfigurations"} & {
+        it for rule in rules for it in rule.get("resources", ())
+    }
+    bindings = [objects[kind, "tidegate-operator"] for kind in ("ClusterRoleBinding", "RoleBinding")]
+    for item in (*roles, *bindings):  # beside the release that is there, so by other names
+        item["metadata"] = {"name": team.name, "namespace": item["metadata"].get("namespace", "")}
+    for binding in bindings:
+        binding["roleRef"]["name"] = team.name
+    team.kubectl(
+        "apply",
+        "--filename=-",
+        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [*roles, *bindings]}),
+    )
+
+    names = tuple(objects["Certificate", "tidegate-operator"]["spec"]["dnsNames"])
+    for name, content in next_bundle(None, days_ago=1, names=names).to_data().items():
+        (tmp_path / name).write_bytes(content)
+    operator = release.operator(
+        objects["Deployment", "tidegate-operator"], team.name, tmp_path, TIDEGATE_CERTIFICATES=str(tmp_path)
+    )
+    operator.start()
+    try:
+        operator.wait_ready()
+        operator.until(lambda: operator.leads, "the Lease")
+        assert "orbidden" not in operator.log
+    finally:
+        assert operator.stop() == 0, operator.log
+
+
 def test_an_upgrade_keeps_the_trust_and_rolls_nothing(release: Release, team: Namespace) -> None:
     team.stored(workload("Deployment", metadata={"annotations": {INJECT: "enabled"}}))
     team.until(lambda: any(has_sidecar(it) for it in team.pods()), "a pod with a sidecar")
@@ -155,6 +192,8 @@ def test_an_uninstall_leaves_nothing_that_holds_pods_up_and_keeps_policies(
     with pytest.raises(HelmError, match="invalid ownership metadata"):
         release.helm("install", NAME, str(CHART), namespace=team.name)
     release.helm("install", NAME, str(CHART), "--take-ownership", "--dry-run=server", namespace=team.name)
-    release.helm_install()
+    said = release.helm_install()
+    assert "kubectl annotate deployment NAME tidegate.dev/inject=enabled" in said
+    assert "write its policy first" in said
     team.until(lambda: is_injecting(release.control_plane), "injection")
     assert cluster.exists("AIPolicy", team.name, "chat")

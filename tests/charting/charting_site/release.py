@@ -46,8 +46,9 @@ class Release:
         self._start_injector()
         wait_until(lambda: is_injecting(self.control_plane), within_s=WITHIN_S, what="the first injection")
 
-    def helm_install(self) -> None:
-        self.helm("install", NAME, str(CHART), self._settings)
+    def helm_install(self) -> str:
+        """What helm says to the person."""
+        return self.helm("install", NAME, str(CHART), self._settings)
 
     def upgrade(self, *settings: str) -> None:
         self.helm("upgrade", NAME, str(CHART), self._settings, *settings)
@@ -75,18 +76,22 @@ class Release:
         )
         return found
 
-    def _start_operator(self) -> None:
-        """With the rights of its ServiceAccount, the audience of its token, and the chart's variables."""
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
-        self._operator = OperatorProcess(
-            kubeconfig=self.control_plane.kubeconfig_for(
-                f"system:serviceaccount:{NAMESPACE}:tidegate-operator", groups
-            ),
-            namespace=NAMESPACE,
-            folder=self._folder,
-            settings=_elsewhere(environment_of(self.deployment("tidegate-operator")))
-            | {"TIDEGATE_CERTIFICATES_MS": "200", "TIDEGATE_GRACE_MS": "1000"},
+    def operator(
+        self, deployment: dict[str, Any], namespace: str, folder: Path, **settings: str
+    ) -> OperatorProcess:
+        """One with the rights of its ServiceAccount and the variables of a Deployment, but for where a pod is."""
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+        account = f"system:serviceaccount:{namespace}:{deployment['metadata']['name']}"
+        quick = {"TIDEGATE_CERTIFICATES_MS": "200", "TIDEGATE_GRACE_MS": "1000"}
+        return OperatorProcess(
+            kubeconfig=self.control_plane.kubeconfig_for(account, groups),
+            namespace=namespace,
+            folder=folder,
+            settings=_elsewhere(environment_of(deployment)) | quick | settings,
         )
+
+    def _start_operator(self) -> None:
+        self._operator = self.operator(self.deployment("tidegate-operator"), NAMESPACE, self._folder)
         self._operator.start().wait_ready()
 
     def _start_injector(self) -> None:

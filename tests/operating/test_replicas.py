@@ -42,7 +42,7 @@ def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operato
     first.kill()
     cluster.apply(limited(team, 6))
 
-    second.until(lambda: observed(cluster, team) == 2, "the status by the second replica", within_s=10)
+    second.until(lambda: observed(cluster, team) == 2, "the status by the second replica")
     assert second.leads
 
 

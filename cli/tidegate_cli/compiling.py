@@ -11,6 +11,7 @@ from tidegate_cli.manifests import Manifests, load, located
 from tidegate_cli.problems import Problem, errors_in, in_order
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.compiler import compile_snapshot, implied_workloads
+from tidegate_operator.compile.unmatched import PassThrough
 from tidegate_operator.index.snapshot import Workload
 from tidegate_policy.model import WorkloadIdentity
 
@@ -24,12 +25,14 @@ class Compiled:
         compilation: what the compiler makes of them; to be used only where there are no errors.
         problems: everything that is wrong, in order, warnings included.
         signature: what the files looked like just before they were read.
+        unmatched: what a workload gets to which no policy applies; None: a denial.
     """
 
     manifests: Manifests
     compilation: Compilation
     problems: tuple[Problem, ...]
     signature: files.Signature
+    unmatched: PassThrough | None = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -41,13 +44,13 @@ class ChoiceError(ValueError):
     """The workload to speak for is not named, or not one that there is; the message lists the choices."""
 
 
-def compile_files(paths: Sequence[Path]) -> Compiled:
+def compile_files(paths: Sequence[Path], unmatched: PassThrough | None = None) -> Compiled:
     """Read and compile; never raises for what is written in the files."""
     before = files.signature(paths)
     manifests = load(paths)
     snapshot = manifests.snapshot
     compilation = compile_snapshot(
-        replace(snapshot, workloads=(*snapshot.workloads, *implied_workloads(snapshot)))
+        replace(snapshot, workloads=(*snapshot.workloads, *implied_workloads(snapshot))), unmatched
     )
     # Of an object that could not be read, its own problems say it better than what follows from them.
     news = [it for it in compilation.diagnostics if it.source not in manifests.invalid]
@@ -56,6 +59,7 @@ def compile_files(paths: Sequence[Path]) -> Compiled:
         compilation=compilation,
         problems=in_order((*manifests.problems, *located(manifests, news))),
         signature=before,
+        unmatched=unmatched,
     )
 
 

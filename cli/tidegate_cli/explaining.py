@@ -70,6 +70,7 @@ class Answer:
         providers: in the order of trying; none for a refused call.
         rules: everything that has a say.
         lost: what is written and does not hold, with the reason.
+        passes_through: it goes out as it is, past all rules.
     """
 
     refusal: Refusal | None
@@ -79,6 +80,7 @@ class Answer:
     providers: tuple[Tried, ...]
     rules: tuple[Row, ...]
     lost: tuple[Row, ...]
+    passes_through: bool = False
 
 
 def answer(compiled: Compiled, question: Question) -> Answer:
@@ -105,6 +107,7 @@ def answer(compiled: Compiled, question: Question) -> Answer:
         providers=tuple(_in_order(pool, route)) if pool and route and not refusal else (),
         rules=tuple(teller.rules()),
         lost=tuple(teller.lost()),
+        passes_through=config.pass_through,
     )
 
 

@@ -58,7 +58,7 @@ class ManifestSource:
                 continue
             await self._settle()
             # In a thread: reading and compiling takes long enough for calls in flight to notice.
-            compiled = await asyncio.to_thread(compile_files, self._paths)
+            compiled = await asyncio.to_thread(compile_files, self._paths, self._first.unmatched)
             seen = compiled.signature
             update = self._chooser(compiled)
             if update != last:

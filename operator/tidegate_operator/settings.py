@@ -13,6 +13,15 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
+from tidegate_operator.compile.unmatched import (
+    PASS_THROUGH,
+    REFUSE,
+    UNMATCHED,
+    PassThrough,
+    parse_base_urls,
+    pass_through,
+)
+
 CONFIG_PORT: Final = 8443
 HEALTH_PORT: Final = 8080
 SERVICE_ACCOUNT_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -134,6 +143,9 @@ class Settings:
     """How often pods are counted that should have a sidecar and have none."""
     grace_ms: int = _period(10_000, 0, 600_000)
     """How long requests in flight may go on after SIGTERM."""
+    pass_through: PassThrough | None = None
+    """`TIDEGATE_UNMATCHED`, Refuse or PassThrough: calls of pods under no policy are denied (None), or go out as they are,
+    to the providers' own addresses or to those in `TIDEGATE_PASS_THROUGH_URLS` (OpenAI=URL,Anthropic=URL)."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -179,6 +191,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         else environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config"),
         listen=reader.address("TIDEGATE_LISTEN", Address(host=host, port=CONFIG_PORT)),
         health=reader.address("TIDEGATE_HEALTH", Address(host=host, port=HEALTH_PORT)),
+        pass_through=reader.pass_through(),
         log_level=reader.word("TIDEGATE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         **numbers,
     )
@@ -231,6 +244,17 @@ class _Reader:
         except ValueError as error:
             self.problems.append(f"{name}: {error}")
             return default
+
+    def pass_through(self) -> PassThrough | None:
+        word = self._environment.get("TIDEGATE_UNMATCHED", "") or REFUSE
+        if word not in UNMATCHED:
+            self.problems.append(f"TIDEGATE_UNMATCHED={word!r}: expected one of {', '.join(UNMATCHED)}")
+        try:
+            found = pass_through(parse_base_urls(self._environment.get("TIDEGATE_PASS_THROUGH_URLS", "")))
+        except ValueError as error:
+            self.problems.append(f"TIDEGATE_PASS_THROUGH_URLS: {error}")
+            return None
+        return found if word == PASS_THROUGH else None
 
     def word(self, name: str, default: str, known: tuple[str, ...]) -> str:
         text = self._environment.get(name, "") or default

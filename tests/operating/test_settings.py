@@ -41,13 +41,28 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "TIDEGATE_LEASE_RENEW_MS": "20000",
         "TIDEGATE_WATCH_SILENT_MS": "1000",
         "TIDEGATE_LOG_LEVEL": "LOUD",
+        "TIDEGATE_UNMATCHED": "Allow",
+        "TIDEGATE_PASS_THROUGH_URLS": "OpenAI=nowhere",
     }
     with pytest.raises(SettingsError) as caught:
         read(environment, folder=tmp_path)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 7
     for name in environment:
         assert any(line.startswith(name) for line in lines), name
+
+
+def test_calls_under_no_policy_are_denied_unless_the_platform_says_otherwise(tmp_path: Path) -> None:
+    assert read({}, folder=tmp_path).pass_through is None
+    urls = {"TIDEGATE_PASS_THROUGH_URLS": "OpenAI=https://egress.example/v1"}
+    assert read({**urls, "TIDEGATE_UNMATCHED": "Refuse"}, folder=tmp_path).pass_through is None
+    found = read({**urls, "TIDEGATE_UNMATCHED": "PassThrough"}, folder=tmp_path).pass_through
+    assert found is not None
+    (pool,) = found.config.pools
+    assert {it.base_url for it in pool.providers} == {
+        "https://egress.example/v1",
+        "https://api.anthropic.com/v1",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "8443", ":8443", "host:", "host:x", "host:70000"])

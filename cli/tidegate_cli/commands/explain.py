@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from tidegate_cli.commands.options import files_option, workload_option
+from tidegate_cli.commands.options import files_option, unmatched_option, workload_option
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.explaining import Answer, Question, answer
 from tidegate_cli.terminal import say, table
@@ -22,16 +22,23 @@ _DIALECTS: Final = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
 @click.command()
 @files_option
 @workload_option
+@unmatched_option
 @click.option("--model", required=True, help="The model that is asked for.")
 @click.option(
     "--dialect", type=click.Choice([*_DIALECTS]), help="Of the call; by default the one that has the model."
 )
 @click.option("--consumer", default="", help="On whose behalf the call is made.")
 def explain(
-    *, paths: tuple[Path, ...], workload: str | None, model: str, dialect: str | None, consumer: str
+    *,
+    paths: tuple[Path, ...],
+    workload: str | None,
+    unmatched: str,
+    model: str,
+    dialect: str | None,
+    consumer: str,
 ) -> None:
     """Say what would become of a call: refused or served, by which rule of which object, and why."""
-    compiled = compile_or_exit(paths)
+    compiled = compile_or_exit(paths, unmatched)
     chosen = choose_or_exit(compiled, workload)
     dialects = [_DIALECTS[dialect]] if dialect else [*Dialect]
     questions = [Question(workload=chosen, dialect=it, model=model, consumer=consumer) for it in dialects]
@@ -69,6 +76,9 @@ def _print(question: Question, found: Answer) -> None:
 def _verdict(found: Answer) -> str:
     if found.refusal:
         return f"refused with {found.refusal.case.status} {found.refusal.case.code}: {found.refusal.message}"
+    if found.passes_through:
+        address = found.providers[0].address if found.providers else "nowhere"
+        return f"no policy applies: goes out as it is, with the application's own key, to {address}."
     turns = [
         " or ".join(it.name for it in equals)
         for _, equals in groupby(found.providers, lambda it: it.priority)

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from tidegate_operator.compile.unmatched import REFUSE, UNMATCHED
 from tidegate_sidecar.settings import ADMIN_PORT, APP_PORT, Address, parse_address
 
 ERRORS: Final = 1
@@ -48,6 +49,14 @@ workload_option = click.option(
     "--workload",
     metavar="NAMESPACE/KIND/NAME",
     help="The workload to speak for, e.g. default/Deployment/chat; needed where the files apply differently to several.",
+)
+
+unmatched_option = click.option(
+    "--unmatched",
+    type=click.Choice(UNMATCHED),
+    default=REFUSE,
+    show_default=True,
+    help="What becomes of calls of a workload to which no policy applies: they are denied, or go out as they are.",
 )
 
 listen_option = click.option(

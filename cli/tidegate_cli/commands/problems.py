@@ -11,12 +11,13 @@ from tidegate_cli.compiling import ChoiceError, Compiled, choose, compile_files
 from tidegate_cli.problems import Problem
 from tidegate_cli.terminal import say
 from tidegate_operator.compile.diagnostics import Severity
+from tidegate_operator.compile.unmatched import PASS_THROUGH, REFUSE, pass_through
 from tidegate_operator.index.snapshot import Workload
 
 
-def compile_or_exit(paths: Sequence[Path]) -> Compiled:
+def compile_or_exit(paths: Sequence[Path], unmatched: str = REFUSE) -> Compiled:
     """What the files mean; problems go to standard error, and errors end the process."""
-    compiled = compile_files(paths)
+    compiled = compile_files(paths, pass_through() if unmatched == PASS_THROUGH else None)
     show(compiled.problems)
     if compiled.errors:
         sys.exit(ERRORS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tidegate_cli.commands.options import files_option, workload_option
+from tidegate_cli.commands.options import files_option, unmatched_option, workload_option
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.compiling import Compiled
 from tidegate_operator.compile.compilation import ClassKey
@@ -18,13 +18,16 @@ from tidegate_policy import wire
 @click.command()
 @files_option
 @workload_option
+@unmatched_option
 @click.option("--all", "everything", is_flag=True, help="Print every class of workloads, as a list.")
 @click.option(
     "--compact",
     is_flag=True,
     help="Print exactly the bytes that the digest is about, for TIDEGATE_CONFIG_FILE.",
 )
-def render(*, paths: tuple[Path, ...], workload: str | None, everything: bool, compact: bool) -> None:
+def render(
+    *, paths: tuple[Path, ...], workload: str | None, unmatched: str, everything: bool, compact: bool
+) -> None:
     """Print the compiled configuration as JSON.
 
     The digest of the configuration and the workloads that get it go to standard error.
@@ -33,7 +36,7 @@ def render(*, paths: tuple[Path, ...], workload: str | None, everything: bool, c
         raise click.UsageError(
             "--all goes with neither --workload nor --compact: it prints several configurations."
         )
-    compiled = compile_or_exit(paths)
+    compiled = compile_or_exit(paths, unmatched)
     if everything:
         print(json.dumps([_class(compiled, key) for key in sorted(compiled.compilation.configs)], indent=2))
         return

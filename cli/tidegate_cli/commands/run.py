@@ -17,6 +17,7 @@ from tidegate_cli.commands.options import (
     admin_option,
     files_option,
     listen_option,
+    unmatched_option,
     workload_option,
 )
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
@@ -37,6 +38,7 @@ SIMULATED: Final = (
 @click.command()
 @files_option
 @workload_option
+@unmatched_option
 @listen_option
 @admin_option
 @click.option(
@@ -50,6 +52,7 @@ def run(
     *,
     paths: tuple[Path, ...],
     workload: str | None,
+    unmatched: str,
     listen: Address,
     admin: Address,
     keys: Path | None,
@@ -63,7 +66,7 @@ def run(
     settings = settings_or_exit(listen, admin)
     if keys is not None:
         settings = replace(settings, keys_dir=str(keys))
-    compiled = compile_or_exit(paths)
+    compiled = compile_or_exit(paths, unmatched)
     chosen = choose_or_exit(compiled, workload)
     serving = Serving(
         settings=settings,
@@ -109,6 +112,8 @@ def _greet(listening: Listening, serving: Serving) -> None:
     say(f"Speaking for {serving.workload}, to which these apply: {policies or 'none'}")
     if config.denials:
         say(f"Every call is refused: {config.denials[0].reason}", style="red")
+    if config.pass_through:
+        say("No policy applies: calls go out as they are, with the application's own key.", style="yellow")
     if serving.simulated:
         say(SIMULATED, style="bold")
     say(f"OPENAI_BASE_URL=http://{address}/openai/v1")

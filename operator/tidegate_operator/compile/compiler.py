@@ -13,6 +13,7 @@ edit costs what it changes. What it has kept decides how long a compile takes, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate_operator.compile.attach import Place, attach, chosen, report_choices
@@ -33,15 +34,16 @@ if TYPE_CHECKING:
     from tidegate_operator.compile.attach import Attached
     from tidegate_operator.compile.lookup import Lookup
     from tidegate_operator.compile.pools import PoolParts, ResolvedPool
+    from tidegate_operator.compile.unmatched import PassThrough
     from tidegate_operator.index.snapshot import Snapshot, Workload
     from tidegate_policy.model import CompiledConfig
 
 __all__ = ["Compiler", "compile_snapshot", "config_for", "explain", "implied_workloads"]
 
 
-def compile_snapshot(snapshot: Snapshot) -> Compilation:
+def compile_snapshot(snapshot: Snapshot, unmatched: PassThrough | None = None) -> Compilation:
     """Compile all objects; what is wrong with them is in the diagnostics, never raised."""
-    return Compiler().compile(snapshot)
+    return Compiler(unmatched).compile(snapshot)
 
 
 class _Members(NamedTuple):
@@ -72,8 +74,9 @@ class Compiler:
     compiles it holds what belongs to the last snapshot, and nothing older.
     """
 
-    def __init__(self) -> None:
-        """Start from nothing."""
+    def __init__(self, unmatched: PassThrough | None = None) -> None:
+        """Start from nothing; workloads under no policy are denied, or let through where the platform says so."""
+        self._unmatched = unmatched
         self._pools: Memo[PoolParts, ResolvedPool] = Memo()
         self._places: Memo[Place, Attached] = Memo()
         self._classes: Memo[_Parts, _Class] = Memo()
@@ -139,6 +142,8 @@ class Compiler:
 
         def work(parts: _Parts) -> _Class:
             merged = merge(parts.applying, parts.about)
+            if not parts.applying and self._unmatched is not None:
+                merged = replace(merged, config=self._unmatched.config)
             return _Class(merged, checks.look_at(merged, parts.applying, parts.about))
 
         classes = {}

@@ -88,6 +88,11 @@ def resolve_pools(
     return resolved
 
 
+def pool_without_credentials(source: ObjectRef, spec: ProviderPoolSpec) -> Pool:
+    """A pool that stands in no object, and whose providers name no credentials."""
+    return _pool(source, spec, {}, Findings())
+
+
 def _resolve(parts: PoolParts) -> ResolvedPool:
     findings = Findings()
     pool = _pool(parts.ref, parts.spec, parts.credentials, findings)

@@ -18,6 +18,7 @@ from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.owners import Owners
 from tidegate_operator.compile.compilation import ClassKey, Compilation
 from tidegate_operator.compile.compiler import Compiler
+from tidegate_operator.compile.unmatched import PassThrough
 from tidegate_operator.handlers.news import News
 from tidegate_operator.index.objects import Change, Held
 from tidegate_operator.index.snapshot import Snapshot, Workload
@@ -62,6 +63,7 @@ class Reconciler:
         on_compiled: called after each compile.
         quiet_ms: see settings, `debounce_ms`.
         at_most_ms: see settings, `debounce_max_ms`.
+        unmatched: what workloads under no policy get; None: a denial.
         compiled: the newest result; None before the first compile.
         compiler: keeps what an edit does not touch; used by one compile at a time.
         looked_up: invalid forms for which the persisted ones have been read.
@@ -76,9 +78,13 @@ class Reconciler:
     on_compiled: Callable[[], None]
     quiet_ms: int
     at_most_ms: int
+    unmatched: PassThrough | None = None
     compiled: Compiled | None = None
-    compiler: Compiler = field(default_factory=Compiler)
+    compiler: Compiler = field(init=False)
     looked_up: frozenset[tuple[str, int]] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.compiler = Compiler(self.unmatched)
 
     async def run(self) -> None:
         """Reconcile for as long as the process lives; everything has been listed."""
@@ -104,7 +110,7 @@ class Reconciler:
             )
         except Exception:  # noqa: BLE001
             # an error of ours: what is in force stays in force, and the next change is another try, from nothing
-            self.compiler = Compiler()
+            self.compiler = Compiler(self.unmatched)
             self.metrics.compiles.labels("failed").inc()
             _log.exception("the compile failed; what was published before stays in force")
             return

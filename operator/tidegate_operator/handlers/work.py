@@ -52,6 +52,7 @@ class Work:
             on_compiled=self._compiled,
             quiet_ms=settings.debounce_ms,
             at_most_ms=settings.debounce_max_ms,
+            unmatched=settings.pass_through,
         )
         self._writer = StatusWriter(
             client=client,

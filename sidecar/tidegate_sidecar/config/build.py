@@ -27,14 +27,18 @@ def build(
     Raises:
         ValueError: a number of `config` makes no sense, which a compiler would not have written.
     """
+    if config.pass_through and (len(config.pools) != 1 or config.denials):
+        raise ValueError("calls are let through by one pool and past no denial")
     rules = _rate_rules(config, identity, previous, now_ns)
+    pools = _pools(config, previous, now_ns)
     return Pipeline(
         config=config,
         identity=identity,
         digest=wire.digest(config),
         denial=denied(config.denials[0]) if config.denials else None,
         router=Router(config),
-        pools=_pools(config, previous, now_ns),
+        pass_through=pools[0] if config.pass_through else None,
+        pools=pools,
         call_rules=PolicySet([rule for rule in rules if not rule.per_attempt]),
         attempt_rules=PolicySet([rule for rule in rules if rule.per_attempt]),
         rate_rules=rules,
@@ -81,7 +85,7 @@ def _pool(pool: Pool, former: PoolState | None, now_ns: int) -> PoolState:
         budget.carry(former.retry_budget)
     return PoolState(
         pool=pool,
-        label=f"{pool.source.namespace}/{pool.source.name}",
+        label=f"{pool.source.namespace}/{pool.source.name}" if pool.source.namespace else pool.source.name,
         providers=tuple(states),
         retry_budget=budget,
     )

@@ -32,7 +32,7 @@ class PoolState:
 
     pool: Pool
     label: str
-    """`namespace/name`, as metrics and records name it."""
+    """`namespace/name`, as metrics and records name it; the name alone where it stands in no object."""
     providers: tuple[ProviderState, ...]
     retry_budget: RetryBudget
 
@@ -43,6 +43,7 @@ class Pipeline:
 
     Attributes:
         denial: not None when every call is refused.
+        pass_through: not None when calls go out as they are, through this pool and past all rules.
         call_rules: admitted once per call.
         attempt_rules: admitted once per try; they count by provider.
     """
@@ -51,6 +52,7 @@ class Pipeline:
     identity: WorkloadIdentity
     digest: str
     denial: Refusal | None
+    pass_through: PoolState | None
     router: Router
     pools: tuple[PoolState, ...]
     call_rules: PolicySet

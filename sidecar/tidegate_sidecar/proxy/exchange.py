@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
-from tidegate_sidecar.config.pipeline import Pipeline
+from tidegate_sidecar.config.pipeline import Pipeline, PoolState
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.policies.base import Settlement
 from tidegate_sidecar.providers.base import DialectAdapter
@@ -29,11 +29,12 @@ from tidegate_sidecar.proxy.dispatch import Dispatch
 from tidegate_sidecar.proxy.downstream import AiohttpResponse, AppGoneError, AppResponse
 from tidegate_sidecar.proxy.drain import InFlight
 from tidegate_sidecar.proxy.identify import Asked, Endpoint
+from tidegate_sidecar.proxy.pass_through import OTHER_OPERATION, Passing, PassThrough
 from tidegate_sidecar.proxy.respond import respond
 from tidegate_sidecar.proxy.upstream import ProviderLeg
 from tidegate_sidecar.routing.refusal import FAULTS, Refusal, config_pending, internal_error, too_many_calls
 from tidegate_sidecar.settings import Settings
-from tidegate_sidecar.telemetry.metrics import Metrics
+from tidegate_sidecar.telemetry.metrics import OTHER, Metrics
 from tidegate_sidecar.telemetry.records import CallRecord, Ending, RecordSink
 
 _log = logging.getLogger(__name__)
@@ -117,6 +118,12 @@ class Exchange:
         """The steps; a refusal when one of them says no, None when the application has its answer."""
         if pipeline is None:
             return config_pending(self._services.live.problem)
+        if pipeline.pass_through is not None:
+            return await self._let_through(life, pipeline, pipeline.pass_through)
+        return await self._enforce(life, pipeline)
+
+    async def _enforce(self, life: _Life, pipeline: Pipeline) -> Refusal | None:
+        """The steps of a call under policies."""
         endpoint = self._enter(life, pipeline)
         if isinstance(endpoint, Refusal):
             return endpoint
@@ -142,13 +149,52 @@ class Exchange:
         dispatch = self._dispatch(life, pipeline, admitted, endpoint=endpoint, asked=asked, body=body)
         return await dispatch.run()
 
-    def _enter(self, life: _Life, pipeline: Pipeline) -> Endpoint | Refusal:
-        """What can be said before the body is read."""
+    async def _let_through(self, life: _Life, pipeline: Pipeline, pool: PoolState) -> Refusal | None:
+        """The steps of a call to which no policy applies and which the platform lets go out as it is."""
+        services, record, request = self._services, life.record, life.request
+        record.policy, record.pass_through, record.pool, record.model_label = "none", True, pool.label, OTHER
+        if (busy := self._begin(life, pipeline)) is not None:
+            return busy
+        place = identify.place_of(request.method, request.rel_url.raw_path, life.headers)
+        if isinstance(place, Refusal):
+            return place
+        life.adapter = ADAPTERS[place.dialect]
+        endpoint = identify.endpoint_of(request.method, request.path)
+        record.dialect = place.dialect
+        record.operation = OTHER_OPERATION if isinstance(endpoint, Refusal) else endpoint.operation
+        try:
+            body = await read_all(request, services.settings)
+        except BodyError as error:
+            return error.refusal
+        passing = Passing(
+            method=request.method,
+            query=request.rel_url.raw_query_string,
+            headers=tuple(request.headers.items()),
+            body=body,
+        )
+        return await PassThrough(
+            leg=services.leg,
+            app=life.app,
+            clock=services.clock,
+            record=record,
+            pool=pool,
+            max_response_bytes=services.settings.max_response_bytes,
+            started_ns=life.started_ns,
+        ).run(place, passing)
+
+    def _begin(self, life: _Life, pipeline: Pipeline) -> Refusal | None:
+        """Write down who asks; a refusal when too many calls are in flight."""
         services, record = self._services, life.record
         record.config = pipeline.digest[:12]
         record.namespace, record.workload = pipeline.identity.namespace, pipeline.identity.workload_name
-        if services.in_flight.count > services.settings.max_calls_in_flight:
-            return too_many_calls(services.settings.max_calls_in_flight)
+        most = services.settings.max_calls_in_flight
+        return too_many_calls(most) if services.in_flight.count > most else None
+
+    def _enter(self, life: _Life, pipeline: Pipeline) -> Endpoint | Refusal:
+        """What can be said before the body is read."""
+        record = life.record
+        if (busy := self._begin(life, pipeline)) is not None:
+            return busy
         endpoint = identify.endpoint_of(life.request.method, life.request.path)
         if isinstance(endpoint, Refusal):
             return endpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from tidegate_policy.keys import PLACEHOLDER_KEY
 from tidegate_policy.model import Provider
 from tidegate_sidecar.providers.base import Headers
 
@@ -37,6 +38,9 @@ _NOT_SENT: Final = _HOP_BY_HOP | {
 
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 
+_LEAST_KEY: Final = 16
+"""A shorter key is none that opens anything, and would be found in half of all words."""
+
 _NOT_RETURNED: Final = _HOP_BY_HOP | {"content-encoding", "content-length", "set-cookie", "server", "date"}
 
 
@@ -63,6 +67,31 @@ def request_headers(
     sent.extend((header.name, header.value) for header in provider.headers)
     sent.extend(auth)
     return tuple(sent)
+
+
+def without_placeholder(received: Headers) -> Headers | None:
+    """The application's headers without the key that opens nothing; None where it has no other key."""
+    placeholders = {
+        name for name, value in received if _is_credential(name) and _key(value) == PLACEHOLDER_KEY
+    }
+    kept = tuple((name, value) for name, value in received if name not in placeholders)
+    return kept if not placeholders or any(_is_credential(name) for name, _ in kept) else None
+
+
+def own_keys(received: Headers) -> tuple[str, ...]:
+    """The application's keys, as far as they are long enough to be taken out of an answer."""
+    return tuple(
+        key for name, value in received if _is_credential(name) and len(key := _key(value)) >= _LEAST_KEY
+    )
+
+
+def _is_credential(name: str) -> bool:
+    return name.lower() in _CREDENTIALS
+
+
+def _key(value: str) -> str:
+    """The key in a credential's value: what follows the scheme, where there is one."""
+    return value.strip().rpartition(" ")[2]
 
 
 def response_headers(received: Headers) -> list[tuple[str, str]]:

@@ -36,6 +36,13 @@ _PREFIXES: Final = (
     ("/v1/chat/", Dialect.OPENAI),
     ("/v1/messages", Dialect.ANTHROPIC),
 )
+_MOUNTS: Final = (
+    ("/openai/v1/", Dialect.OPENAI),
+    ("/anthropic/v1/", Dialect.ANTHROPIC),
+    ("/anthropic/", Dialect.ANTHROPIC),
+)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
 _DECIDING: Final = frozenset({"model", "stream"})
 """Members of a body that are decided on."""
 
@@ -49,6 +56,15 @@ class Endpoint:
 
     dialect: Dialect
     operation: Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a call goes that is let through as it is: `rest` follows the base URL of the dialect's provider."""
+
+    dialect: Dialect
+    path: str
+    rest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +91,30 @@ def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
         if path.startswith(prefix):
             return dialect
     return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
+
+
+def place_of(method: str, raw_path: str, headers: Mapping[str, str]) -> Place | Refusal:
+    """Where any call goes; `raw_path` as the application wrote it, since it is sent on so."""
+    if method not in _METHODS:
+        served = ", ".join(sorted(_METHODS))
+        return Refusal(
+            case=Case.UNKNOWN_PATH, message=f"{method[:20]!r} is not let through; these are: {served}."
+        )
+    for prefix, dialect in _MOUNTS:
+        if raw_path.startswith(prefix):
+            return Place(dialect=dialect, path=raw_path, rest=raw_path[len(prefix) - 1 :])
+    if raw_path.startswith("/v1/"):
+        return Place(dialect=dialect_of(raw_path, headers), path=raw_path, rest=raw_path[len("/v1") :])
+    return nothing_served(raw_path)
+
+
+def nothing_served(path: str) -> Refusal:
+    """The refusal of a path below which no provider is, where calls are let through."""
+    below = ", ".join((*(prefix for prefix, _ in _MOUNTS), "/v1/"))
+    return Refusal(
+        case=Case.UNKNOWN_PATH,
+        message=f"Nothing is served at {path[:200]!r}. Calls are let through below {below}.",
+    )
 
 
 def endpoint_of(method: str, path: str) -> Endpoint | Refusal:

@@ -52,6 +52,7 @@ class UpstreamRequest:
     headers: Headers
     body: bytes
     connect_ms: int
+    method: str = "POST"
 
 
 class UpstreamResponse(Protocol):
@@ -119,7 +120,8 @@ class SessionLeg:
         assert self._session is not None, "the leg is used inside `async with`"  # noqa: S101 - a programming error
         connect_s = request.connect_ms / 1_000
         with _translated():
-            response = await self._session.post(
+            response = await self._session.request(
+                request.method,
                 URL(request.url, encoded=True),
                 data=request.body if len(request.body) <= LARGE_BYTES else BytesIO(request.body),
                 headers=request.headers,

@@ -89,6 +89,17 @@ def denied(denial: Denial) -> Refusal:
     return Refusal(case=case, message=denial.reason, source=denial.source)
 
 
+def no_key_of_its_own(source: ObjectRef) -> Refusal:
+    """The refusal of a call that is let through, and carries nothing but the placeholder that the injector set."""
+    return Refusal(
+        case=Case.NO_POLICY,
+        message="No policy applies to this workload, and the application has no key of its own that its calls could go "
+        "out with: the one it sends is the placeholder that was set at injection. Create an AIPolicy for the workload, "
+        "or give the application its key (OPENAI_API_KEY, ANTHROPIC_API_KEY).",
+        source=source,
+    )
+
+
 def suspended(source: ObjectRef) -> Refusal:
     """The refusal of a call through a suspended object."""
     return Refusal(

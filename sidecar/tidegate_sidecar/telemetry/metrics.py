@@ -80,6 +80,12 @@ class Metrics:
             ("object", "rule", "code", "mode"),
             registry=self.registry,
         )
+        self.pass_through = Counter(
+            "tidegate_pass_through",
+            "Calls of a workload under no policy that went out as they are, by how they ended.",
+            ("provider", "ending"),
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "tidegate_calls_in_flight", "Calls whose answer is not finished.", registry=self.registry
         )
@@ -164,6 +170,8 @@ class Metrics:
         status = f"{record.status // 100}xx" if record.status else "none"
         self.calls.labels(pool, provider, model, record.operation, record.ending, status, record.code).inc()
         self.duration.labels(pool, provider, model, record.operation).observe(record.duration_ms / 1_000)
+        if record.pass_through:
+            self.pass_through.labels(provider, record.ending).inc()
         for attempt in record.attempts:
             self.attempts.labels(pool, attempt.provider, attempt.result).inc()
         if record.first_token_ms is not None:

@@ -97,6 +97,10 @@ class CallRecord:
     usage: UsageState = UsageState.NONE
     first_token_ms: int | None = None
     duration_ms: int = 0
+    policy: str = ""
+    """`none` where no policy applies to the workload, and its calls are let through."""
+    pass_through: bool | None = None
+    """True for a call that was let through; left out for any other."""
     config: str = ""
     """Digest of the configuration that decided, its first twelve characters."""
     namespace: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.compile.compiler import Compiler, compile_snapshot, config_for
 from tidegate_operator.compile.unmatched import parse_base_urls, pass_through
-from tidegate_operator.index.snapshot import Snapshot, Workload
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
 from tidegate_policy import wire
 from tidegate_policy.model import CompiledConfig, DenialCode, ProviderType
 
@@ -87,6 +88,20 @@ def test_a_workload_under_any_policy_is_denied_whatever_is_wrong_with_it(
     config = compiled(*policies)
     assert [it.code for it in config.denials][:1] == [code]
     assert not config.pass_through
+
+
+def test_a_workload_in_a_namespace_that_is_not_known_yet_is_denied_where_a_policy_may_choose_it() -> None:
+    """The pod may be seen before its namespace is, and with it the labels by which the platform's policy applies."""
+    labels = {"namespaceSelector": {"matchLabels": {"ai": "governed"}}}
+    floor = policy(labels, "ClusterAIPolicy")
+    unknown = compile_snapshot(snapshot(floor), LET)
+    assert [config_for(unknown, it).pass_through for it in (CHAT, OTHER)] == [False, False]
+    assert [it.code for it in config_for(unknown, CHAT).denials] == [DenialCode.NO_POLICY]
+
+    namespaces = (Namespace(name="team-a", labels={"ai": "governed"}), Namespace(name="team-b", labels={}))
+    known = compile_snapshot(replace(snapshot(floor), namespaces=namespaces), LET)
+    assert [config_for(known, it).pass_through for it in (CHAT, OTHER)] == [False, True]
+    assert config_for(known, CHAT).sources == (floor.ref,)
 
 
 def test_other_workloads_are_let_through_all_the_same() -> None:

@@ -58,6 +58,8 @@ class _Parts(NamedTuple):
 
     applying: tuple[Applying, ...]
     about: tuple[str, ...]
+    is_let_through: bool
+    """No policy applies, and the platform lets such calls go out as they are."""
 
 
 class _Class(NamedTuple):
@@ -125,7 +127,7 @@ class Compiler:
                 workloads=lookup.workloads.get(namespace, ()),
                 policies=lookup.policies_in.get(namespace, ()),
                 cluster=cluster,
-                is_special=not special.isdisjoint(cluster),
+                is_special=not special.isdisjoint(cluster) or self._is_undecided(namespace, lookup),
             )
             attached = self._places.of(namespace, place, attach)
             findings.take_in(attached.findings)
@@ -133,6 +135,14 @@ class Compiler:
             for key, names in attached.members.items():
                 members.setdefault(key, _Members(namespace, [])).names.extend(names)
         return workloads, members
+
+    def _is_undecided(self, namespace: str, lookup: Lookup) -> bool:
+        """Whether nobody can say yet that no policy applies: the namespace is not known, by whose labels one may."""
+        return (
+            self._unmatched is not None
+            and namespace not in lookup.namespace_labels
+            and bool(lookup.policies_in.get(""))
+        )
 
     def _merge(
         self, references: PoolReferences, members: Mapping[ClassKey, _Members]
@@ -142,7 +152,7 @@ class Compiler:
 
         def work(parts: _Parts) -> _Class:
             merged = merge(parts.applying, parts.about)
-            if not parts.applying and self._unmatched is not None:
+            if parts.is_let_through and self._unmatched is not None:
                 merged = replace(merged, config=self._unmatched.config)
             return _Class(merged, checks.look_at(merged, parts.applying, parts.about))
 
@@ -152,7 +162,10 @@ class Compiler:
             for ref, level in zip(key.policies, key.levels, strict=True):
                 standing = references.standing[ref]
                 applying.append(Applying(standing.policy, level, references.usable(standing, namespace)))
-            classes[key] = self._classes.of(key, _Parts(tuple(applying), tuple(names)), work)
+            # a class of no policies that is one namespace's own is of an undecided one
+            is_let_through = self._unmatched is not None and not applying and not key.namespace
+            parts = _Parts(tuple(applying), tuple(names), is_let_through)
+            classes[key] = self._classes.of(key, parts, work)
         return classes
 
 

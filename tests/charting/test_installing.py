@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_with_cert_manager_the_operator_needs_no_secret_and_no_webhook(
     release: Release, team: Namespace, tmp_path: Path
 ) -> None:
     """The rights that the chart gives then are enough, and a Secret's folder is where certificates come from."""
-    objects = release.helm.render(profile="cert-manager", namespace=team.name)
+    objects = copy.deepcopy(release.helm.render(profile="cert-manager", namespace=team.name))
     roles = [objects[kind, "tidegate-operator"] for kind in ("ClusterRole", "Role")]
     rules = [rule for role in roles for rule in role["rules"]]
     assert not {"secrets", "mutatingwebhookconfigurations"} & {
@@ -151,6 +152,20 @@ def test_an_upgrade_keeps_the_trust_and_rolls_nothing(release: Release, team: Na
     assert is_injecting(release.control_plane)
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [("--server-side", "--force-conflicts", "--field-manager=argocd-controller"), ()],
+    ids=["ssa", "csa"],
+)
+def test_whoever_applies_the_rendered_manifest_keeps_the_trust_too(
+    release: Release, tool: tuple[str, ...]
+) -> None:
+    (trust,) = release.bundles()
+    manifest = release.render()["MutatingWebhookConfiguration", CONFIGURATION]
+    release.control_plane.kubectl("apply", *tool, "--filename=-", stdin=json.dumps(manifest))
+    assert release.bundles() == {trust}
+
+
 def test_tidegates_own_namespace_gets_no_sidecars(release: Release) -> None:
     path = f"{OWN}?dryRun=All"
     answer = release.control_plane.request("POST", path, body=opted_in())
@@ -172,22 +187,13 @@ def test_an_uninstall_leaves_nothing_that_holds_pods_up_and_keeps_policies(
     """And the next install takes up what was kept, also from another namespace when it is told to."""
     cluster = Cluster(release.control_plane)
     cluster.apply(pool(team.name), policy(team.name))
-    release.helm("uninstall", NAME, "--wait")
+    release.helm("uninstall", NAME)
     assert release.control_plane.request("GET", f"{CONFIGURATIONS}/{CONFIGURATION}").status == 404
     team.stored(pod("bystander"))
     team.stored(opted_in("opted-in"))
     assert not has_sidecar(team.get("Pod", "opted-in"))
     assert cluster.exists("AIPolicy", team.name, "chat")
-    left = json.loads(
-        release.control_plane.kubectl(
-            "get",
-            "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings",
-            "--all-namespaces",
-            "--selector=app.kubernetes.io/part-of=tidegate",
-            "--output=json",
-        )
-    )
-    assert left["items"] == []
+    team.until(lambda: not left_behind(release), "the end of everything but definitions")
 
     with pytest.raises(HelmError, match="invalid ownership metadata"):
         release.helm("install", NAME, str(CHART), namespace=team.name)
@@ -197,3 +203,11 @@ def test_an_uninstall_leaves_nothing_that_holds_pods_up_and_keeps_policies(
     assert "write its policy first" in said
     team.until(lambda: is_injecting(release.control_plane), "injection")
     assert cluster.exists("AIPolicy", team.name, "chat")
+
+
+def left_behind(release: Release) -> list[str]:
+    """Names of what there is of the chart, definitions aside."""
+    kinds = "deployments,replicasets,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
+    kinds += ",clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
+    selector = "--selector=app.kubernetes.io/part-of=tidegate"
+    return release.control_plane.kubectl("get", kinds, "--all-namespaces", selector, "--output=name").split()

@@ -84,9 +84,9 @@ def test_certificates_for_an_injector_elsewhere_are_refused(helm: Helm) -> None:
         helm.text("--set=injector.url=https://10.0.0.9:9443", profile="cert-manager")
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_rendering_twice_gives_the_same_bytes(helm: Helm, profile: str) -> None:
-    assert helm.text(profile=profile) == helm.text(profile=profile)
+def test_rendering_twice_gives_the_same_bytes(helm: Helm) -> None:
+    """No chance and no clock: who renders again, as GitOps does all the time, sees no difference."""
+    assert helm.text(profile="everything") == helm.text(profile="everything")
 
 
 @pytest.mark.parametrize("profile", PROFILES)

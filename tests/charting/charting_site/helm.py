@@ -30,7 +30,7 @@ class Helm:
         self._program = program
         self._folder = folder
         self._kubeconfig = kubeconfig
-        self._rendered: dict[tuple[str, ...], str] = {}
+        self._rendered: dict[tuple[str, ...], dict[tuple[str, str], dict[str, Any]]] = {}
 
     def at(self, control_plane: ControlPlane) -> Helm:
         """The same with a cluster, as its administrator."""
@@ -68,13 +68,13 @@ class Helm:
     def render(
         self, *arguments: str, profile: str = "default", namespace: str = NAMESPACE
     ) -> dict[tuple[str, str], dict[str, Any]]:
-        """Objects by kind and name; the same values are rendered once."""
+        """Objects by kind and name. The same values are rendered once, so nobody may change what they are given."""
         key = (*arguments, profile, namespace)
         if key not in self._rendered:
-            self._rendered[key] = self.text(*arguments, profile=profile, namespace=namespace)
-        text = self._rendered[key]
-        items = [it for it in yaml.load_all(text, yaml.CSafeLoader) if it]
-        return {(it["kind"], it["metadata"]["name"]): it for it in items}
+            text = self.text(*arguments, profile=profile, namespace=namespace)
+            items = [it for it in yaml.load_all(text, yaml.CSafeLoader) if it]
+            self._rendered[key] = {(it["kind"], it["metadata"]["name"]): it for it in items}
+        return self._rendered[key]
 
 
 def environment_of(deployment: dict[str, Any]) -> dict[str, str]:

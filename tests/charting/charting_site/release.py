@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,10 @@ class Release:
     def upgrade(self, *settings: str) -> None:
         self.helm("upgrade", NAME, str(CHART), self._settings, *settings)
 
+    def render(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """What is installed, as manifests for other tools."""
+        return self.helm.render(self._settings)
+
     def stop(self) -> None:
         """End the processes; both have to end well."""
         if self._injector is not None:
@@ -71,9 +74,9 @@ class Release:
         return {entry["clientConfig"].get("caBundle", "") for entry in self.configuration()["webhooks"]}
 
     def deployment(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            self.control_plane.kubectl("get", "deployment", name, "--output=json", f"--namespace={NAMESPACE}")
-        )
+        """One of the chart's, as it is stored."""
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}"
+        found: dict[str, Any] = self.control_plane.request("GET", path).json()
         return found
 
     def operator(

@@ -143,11 +143,19 @@ class Settings:
     """How often pods are counted that should have a sidecar and have none."""
     grace_ms: int = _period(10_000, 0, 600_000)
     """How long requests in flight may go on after SIGTERM."""
-    pass_through: PassThrough | None = None
-    """`TIDEGATE_UNMATCHED`, Refuse or PassThrough: calls of pods under no policy are denied (None), or go out as they are,
-    to the providers' own addresses or to those in `TIDEGATE_PASS_THROUGH_URLS` (OpenAI=URL,Anthropic=URL)."""
+    unmatched: str = REFUSE
+    """Calls of pods under no policy: `Refuse` denies them, `PassThrough` lets them go out as they are."""
+    pass_through_urls: str = ""
+    """Where they go then: `OpenAI=URL,Anthropic=URL`; a type that is not named goes to its provider's public address."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def pass_through(self) -> PassThrough | None:
+        """What workloads under no policy get; None: a denial."""
+        return (
+            pass_through(parse_base_urls(self.pass_through_urls)) if self.unmatched == PASS_THROUGH else None
+        )
 
 
 def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE_ACCOUNT_FOLDER) -> Settings:
@@ -191,7 +199,8 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         else environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config"),
         listen=reader.address("TIDEGATE_LISTEN", Address(host=host, port=CONFIG_PORT)),
         health=reader.address("TIDEGATE_HEALTH", Address(host=host, port=HEALTH_PORT)),
-        pass_through=reader.pass_through(),
+        unmatched=reader.unmatched(),
+        pass_through_urls=environment.get("TIDEGATE_PASS_THROUGH_URLS", ""),
         log_level=reader.word("TIDEGATE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         **numbers,
     )
@@ -245,16 +254,15 @@ class _Reader:
             self.problems.append(f"{name}: {error}")
             return default
 
-    def pass_through(self) -> PassThrough | None:
+    def unmatched(self) -> str:
         word = self._environment.get("TIDEGATE_UNMATCHED", "") or REFUSE
         if word not in UNMATCHED:
             self.problems.append(f"TIDEGATE_UNMATCHED={word!r}: expected one of {', '.join(UNMATCHED)}")
         try:
-            found = pass_through(parse_base_urls(self._environment.get("TIDEGATE_PASS_THROUGH_URLS", "")))
+            pass_through(parse_base_urls(self._environment.get("TIDEGATE_PASS_THROUGH_URLS", "")))
         except ValueError as error:
             self.problems.append(f"TIDEGATE_PASS_THROUGH_URLS: {error}")
-            return None
-        return found if word == PASS_THROUGH else None
+        return word
 
     def word(self, name: str, default: str, known: tuple[str, ...]) -> str:
         text = self._environment.get(name, "") or default

@@ -73,7 +73,7 @@ async def run_sidecar(
     stopping = stop or _on_signals()
     live = Live(clock, metrics)
     in_flight = InFlight()
-    keys = mounted.MountedKeys(settings.keys_dir)
+    keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
     if settings.keys_dir:
         mounted.look(keys, metrics, clock)  # before the first call can come
     async with AsyncExitStack() as stack:

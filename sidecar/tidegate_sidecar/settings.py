@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from tidegate_policy.keys import KEYS_SECRET
+
 APP_PORT: Final = 19280
 ADMIN_PORT: Final = 19290
 MAX_PORT: Final = 65_535
@@ -85,6 +87,8 @@ class Settings:
     """More calls at once get 503: memory stays bounded whatever the application does."""
     keys_dir: str = ""
     """Folder with provider keys, one file each, as the Secret `tidegate-keys` is mounted in a pod; empty: there is none."""
+    keys_secret: str = KEYS_SECRET
+    """Name of that Secret, for messages."""
     provider_ca_file: str = ""
     """PEM file of further certificate authorities for providers; empty: the system's."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -113,6 +117,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         max_response_bytes=reader.integer("TIDEGATE_MAX_RESPONSE_BYTES", 32 * 2**20, 1_024, 2**30),
         max_calls_in_flight=reader.integer("TIDEGATE_MAX_CALLS_IN_FLIGHT", 2_000, 1, 100_000),
         keys_dir=environment.get("TIDEGATE_KEYS_DIR", ""),
+        keys_secret=environment.get("TIDEGATE_KEYS_SECRET") or KEYS_SECRET,
         provider_ca_file=environment.get("TIDEGATE_PROVIDER_CA_FILE", ""),
         environment=environment,
     )

@@ -14,7 +14,7 @@ from injecting_shapes.platform import PLATFORM, TEMPLATE, injected
 from injecting_shapes.pods import container, environment_of, pod
 
 from tidegate_operator.certificates.plan import Plan, next_step
-from tidegate_operator.inject.container import template_hash
+from tidegate_operator.inject.container import KEYS_FOLDER, template_hash
 from tidegate_operator.inject.names import ADMIN_PORT, APP_PORT, CONTAINER
 from tidegate_operator.inject.pod import Platform
 from tidegate_operator.inject.status import read_status
@@ -34,7 +34,9 @@ def test_the_sidecar_reads_what_the_injector_writes() -> None:
     bundle = next_step(None, Plan(names=("tidegate-operator.tidegate-system.svc",)), 1_790_000_000)
     assert bundle is not None
     platform = Platform(
-        template=replace(TEMPLATE, families=(Family.IPV4, Family.IPV6), audiences=("vault",)),
+        template=replace(
+            TEMPLATE, families=(Family.IPV4, Family.IPV6), audiences=("vault",), keys_secret="llm-keys"
+        ),
         trust=bundle.trust,
     )
     settings = read(
@@ -47,6 +49,7 @@ def test_the_sidecar_reads_what_the_injector_writes() -> None:
     assert [str(it) for it in settings.listen] == [f"127.0.0.1:{APP_PORT}", f"[::1]:{APP_PORT}"]
     assert [str(it) for it in settings.admin] == [f"0.0.0.0:{ADMIN_PORT}", f"[::]:{ADMIN_PORT}"]
     assert settings.grace_ms == 55_000
+    assert (settings.keys_dir, settings.keys_secret) == (KEYS_FOLDER, "llm-keys")
 
 
 def test_the_volumes_are_where_the_variables_say() -> None:

@@ -152,6 +152,13 @@ async def test_a_missing_key_is_named_and_used_as_soon_as_it_is_there(
             assert NEW not in text
 
 
+async def test_a_secret_of_another_name_is_called_by_it(simulator: Simulator, tmp_path: Path) -> None:
+    """The chart may choose the name, and refusals must send nobody to a Secret that is not mounted."""
+    cfg = keyed(f"{simulator.provider_url('only')}/v1")
+    async with running_sidecar(cfg, keys_dir=str(tmp_path), keys_secret="llm-keys") as sidecar:
+        assert "the key 'openai' of the Secret llm-keys is missing" in (await sidecar.chat()).text
+
+
 async def test_another_key_of_the_provider_stands_in_for_a_missing_one(
     simulator: Simulator, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tidegate_operator.inject.document import Document, items
 from tidegate_operator.inject.overrides import Overrides
 from tidegate_operator.inject.quantity import parse_quantity
 from tidegate_operator.inject.template import Family, Startup, Template
+from tidegate_policy.keys import KEYS_SECRET
 from tidegate_policy.poll import AUDIENCE
 
 TOKEN_FOLDER: Final = "/var/run/secrets/tidegate.dev"  # noqa: S105 - a path
@@ -142,6 +143,8 @@ def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str
         found["TIDEGATE_TOKENS_DIR"] = f"{TOKEN_FOLDER}/{TOKENS}"
     if template.keys_secret:
         found["TIDEGATE_KEYS_DIR"] = KEYS_FOLDER
+        if template.keys_secret != KEYS_SECRET:
+            found["TIDEGATE_KEYS_SECRET"] = template.keys_secret  # what refusals call it
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tidegate_policy.keys import KEYS_SECRET
 from tidegate_policy.model import CredentialRef, Provider
 from tidegate_sidecar.credentials.mounted import MountedKeys, usable
 
@@ -69,7 +68,7 @@ class Keyring:
         """The key and nothing, or nothing and why there is none."""
         if credential.secret_key:
             text, problem = self._mounted.find(credential.secret_key)
-            return text, f"the key {credential.secret_key!r} of the Secret {KEYS_SECRET} {problem}"
+            return text, f"the key {credential.secret_key!r} of the Secret {self._mounted.secret} {problem}"
         variable = credential.environment_variable
         if not self._environment.get(variable, "").strip():
             return "", f"the variable {variable} is not set"

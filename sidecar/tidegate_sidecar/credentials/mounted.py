@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from tidegate_policy.keys import KEYS_SECRET
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -67,9 +68,15 @@ class _Content:
 class MountedKeys:
     """The keys of one folder. `look` reads what has changed; `find` touches no disk."""
 
-    def __init__(self, folder: str = "") -> None:
-        """Have no keys yet. An empty `folder`: there is none, and never will be."""
+    def __init__(self, folder: str = "", secret: str = KEYS_SECRET) -> None:
+        """Have no keys yet.
+
+        Args:
+            folder: where they are; empty: there is none, and never will be.
+            secret: what messages call the Secret that is mounted there.
+        """
         self.folder = folder
+        self.secret = secret
         self.problem = ""
         """Why what is in the folder now is not in use; empty when it is."""
         self._content = _Content()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 
@@ -127,7 +127,7 @@ def is_signed_by(leaf: KeyPair, authority: KeyPair | x509.Certificate) -> bool:
     signer = authority.certificate if isinstance(authority, KeyPair) else authority
     try:
         leaf.certificate.verify_directly_issued_by(signer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
 
 from tidegate_operator.certificates.bundle import Bundle, BundleError
 from tidegate_operator.certificates.files import ServerFiles
@@ -18,13 +18,28 @@ from tidegate_operator.certificates.injector import next_files, wanted_trust
 from tidegate_operator.certificates.keeper import CertificateStore
 from tidegate_operator.certificates.plan import Plan
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.cluster.webhooks import Trusting
 from tidegate_operator.inject.configuration import own_names, trust_patch
 
 _log = logging.getLogger(__name__)
 
 SOON_S: Final = 1.0
 """Until the next look while something is to be done."""
+
+MAX_CHANGES: Final = 10
+"""Looks in a row that each change something. Two are usual; more of them are a quarrel with somebody who changes it back."""
+
+
+class TrustStore(Protocol):
+    """The webhook configuration; `cluster/webhooks.py` has it in a cluster."""
+
+    async def read(self, names: Collection[str]) -> Trusting | None:
+        """The entries of these names; None when there is none of them."""
+        ...
+
+    async def patch(self, change: Mapping[str, Any], version: str) -> bool:
+        """Change it if it still has `version`; False when it has not."""
+        ...
 
 
 class Injecting:
@@ -33,7 +48,7 @@ class Injecting:
     def __init__(
         self,
         store: CertificateStore,
-        webhooks: WebhookStore | None,
+        webhooks: TrustStore | None,
         plan: Plan,
         *,
         bundle: Callable[[], Bundle | None],
@@ -62,12 +77,20 @@ class Injecting:
         self._wall_s = wall_s
         self._interval_s = interval_s
         self._soon_s = min(soon_s, interval_s)
+        self._changes = 0
+        """Looks in a row that have changed something."""
 
     async def run(self) -> None:
         """Look, for ever."""
         while True:
             is_settled = await self.look()
-            await asyncio.sleep(self._interval_s if is_settled else self._soon_s)
+            if self._changes == MAX_CHANGES:
+                _log.warning(
+                    "caBundle or the injector's Secret is changed back again and again by somebody else; one of the two has "
+                    "to be told not to: see TIDEGATE_WEBHOOK_CONFIGURATION and TIDEGATE_CERTIFICATES"
+                )
+            is_over = is_settled or self._changes >= MAX_CHANGES
+            await asyncio.sleep(self._interval_s if is_over else self._soon_s)
 
     async def look(self) -> bool:
         """One look; whether nothing was to be done. Of several changes each is a look of its own."""
@@ -75,10 +98,12 @@ class Injecting:
         if bundle is None or not self._may_write():
             return False
         try:
-            return await self._look(bundle)
+            is_settled = await self._look(bundle)
         except ClusterError as error:
             _log.log(error.level, "the injector's certificates could not be looked after: %s", error)
             return True
+        self._changes = 0 if is_settled else self._changes + 1
+        return is_settled
 
     async def _look(self, bundle: Bundle) -> bool:
         found = await self._store.read()

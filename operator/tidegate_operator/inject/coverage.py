@@ -14,7 +14,7 @@ from tidegate_operator.index.pods import Owner, controller_of, is_injected
 from tidegate_operator.index.snapshot import Namespace, Workload
 from tidegate_operator.inject.configuration import SYSTEM_NAMESPACES
 from tidegate_operator.inject.document import Document, labels_of
-from tidegate_operator.inject.optin import Choice, WrongChoice, choice_of
+from tidegate_operator.inject.optin import Choice, choice_of
 
 MAX_WORKLOADS: Final = 20_000
 """Workloads that are kept apart in one count; each is some five hundred bytes."""
@@ -77,6 +77,8 @@ class Count:
             it.name for it in namespaces if choice_of({"metadata": {"labels": it.labels}}) is Choice.ENABLED
         }
         self._words: dict[WorkloadName, Choice] = {}
+        self._spoken: set[str] = set()
+        """Namespaces with workloads that ask for sidecars: elsewhere nobody has to know what a pod belongs to."""
         self._cron_jobs: set[tuple[str, str]] = set()
         self.lacking: dict[WorkloadName, Lack] = {}
         self.pods = 0
@@ -91,31 +93,34 @@ class Count:
             name = WorkloadName(metadata["namespace"], kind, metadata["name"])
             if isinstance(choice, Choice):
                 self._words[name] = choice
+            if choice is Choice.ENABLED:
+                self._spoken.add(name.namespace)
             if kind == "CronJob":
                 self._cron_jobs.add((name.namespace, name.name))
 
     def take_pods(self, documents: Iterable[Document]) -> None:
         """A page of pods that have not ended, as metadata."""
         for document in documents:
-            metadata = document["metadata"]
-            if (
-                is_injected(document)
-                or "deletionTimestamp" in metadata
-                or metadata["namespace"] in self._left_out
-            ):
+            metadata, choice = document["metadata"], choice_of(document)
+            namespace = str(metadata["namespace"])
+            if choice is None:
+                may_ask = namespace in self._asking or namespace in self._spoken
+            else:
+                may_ask = choice is Choice.ENABLED
+            if not may_ask or namespace in self._left_out or is_injected(document):
+                continue
+            if "deletionTimestamp" in metadata:
                 continue
             owner = controller_of(document)
             name = self._workload(document, owner)
-            if self._asks(document, name):
-                uid, created = str(metadata["uid"]), str(metadata["creationTimestamp"])
-                self._add(name, Sample(created, str(metadata["name"]), uid, owner))
+            if choice is None and not self._asks_for(name):
+                continue
+            uid, created = str(metadata["uid"]), str(metadata["creationTimestamp"])
+            self._add(name, Sample(created, str(metadata["name"]), uid, owner))
 
-    def _asks(self, pod: Document, workload: WorkloadName) -> bool:
-        """Whether a sidecar is wanted; the nearest word goes before."""
-        choice = choice_of(pod)
-        if isinstance(choice, WrongChoice):
-            return False
-        word = choice or self._words.get(workload)
+    def _asks_for(self, workload: WorkloadName) -> bool:
+        """Whether pods that say nothing get a sidecar; the workload's word goes before its namespace's."""
+        word = self._words.get(workload)
         return word is Choice.ENABLED if word is not None else workload.namespace in self._asking
 
     def _add(self, name: WorkloadName, pod: Sample) -> None:

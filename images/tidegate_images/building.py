@@ -29,7 +29,7 @@ def build_images(
     started = time.monotonic()
     buildah = Buildah(cache)
     base = provide_base(buildah, cache, report)
-    fetch_wheels(images, report)
+    fetch_wheels(report)
     output.mkdir(parents=True, exist_ok=True)
     report(f"Base and wheels are there after {time.monotonic() - started:.0f} s")
     base_layers = buildah.layers(base)

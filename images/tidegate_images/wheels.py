@@ -4,23 +4,23 @@ import hashlib
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from tidegate_images.catalogue import BUILD_LOCK, PYTHON_VERSION, ROOT, Image
+from tidegate_images.catalogue import BUILD_LOCK, IMAGES, PYTHON_VERSION, ROOT
 from tidegate_images.commands import run
 
 FOLDER = ROOT / "build" / "wheels"
 _NEWEST_GLIBC_MINOR = 36  # Debian 12's
 
 
-def fetch_wheels(images: Iterable[Image], report: Callable[[str], None]) -> None:
-    """Have the wheels of these images in `FOLDER`, and no others.
+def fetch_wheels(report: Callable[[str], None]) -> None:
+    """Have the wheels of all images in `FOLDER`, and no others.
 
     Raises:
         ImageError: one cannot be fetched, has another hash, or exists as source alone.
     """
-    locks = [*(image.lock for image in images), BUILD_LOCK]
+    locks = [*(image.lock for image in IMAGES), BUILD_LOCK]
     digest = hashlib.sha256(b"\0".join(lock.read_bytes() for lock in locks)).hexdigest()
     mark = FOLDER / ".complete"
     if mark.exists() and mark.read_text(encoding="ascii") == digest:

@@ -73,6 +73,7 @@ def rules(namespace: str) -> list[dict[str, Any]]:
                     "type": "OpenAI",
                     "baseURL": f"http://provider.{namespace}.svc.cluster.local/providers/simulated/v1",
                     "allowInsecure": True,
+                    "allowPrivate": True,
                     "callerCredential": True,
                     "models": [{"name": "gpt-5.4-mini"}],
                 }

@@ -20,6 +20,11 @@ class Cluster:
         self.kubeconfig = kubeconfig
         self._program = kubectl
 
+    @property
+    def program(self) -> Path:
+        """Kubectl."""
+        return self._program
+
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout_s: float = 60) -> str:
         """Run kubectl and return its stdout; `stdin` is what `-f -` reads.
 
@@ -106,8 +111,26 @@ class Cluster:
             raise DeadlinePassedError(f"{error}\n{self.events(namespace)}") from error
 
     def events(self, namespace: str) -> str:
-        """Pods and the last events of a namespace, for a message to a person."""
+        """Pods, the last events and the last words of ended containers of a namespace, for a message to a person."""
         where = f"--namespace={namespace}"
-        pods = self.kubectl("get", "pods", where, "--output=wide")
+        pods = json.loads(self.kubectl("get", "pods", where, "--output=json"))["items"]
+        shown = self.kubectl("get", "pods", where, "--output=wide")
         events = self.kubectl("get", "events", where, "--sort-by=.lastTimestamp").splitlines()
-        return "\n".join([pods, *events[-_SHOWN_LINES:]])
+        words = [
+            f"{pod['metadata']['name']}, {container['name']}: {ended['message']}"
+            for pod in pods
+            for container in _containers(pod)
+            for ended in _ends(container)
+            if ended.get("message")
+        ]
+        return "\n".join([shown, *events[-_SHOWN_LINES:], *words])
+
+
+def _containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _ends(container: Mapping[str, Any]) -> list[dict[str, Any]]:
+    states = (container.get("state", {}), container.get("lastState", {}))
+    return [state["terminated"] for state in states if "terminated" in state]

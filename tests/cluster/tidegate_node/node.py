@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -201,6 +202,14 @@ class Node:
         pid = self._pid_in_pod(namespace, pod)
         return run("nsenter", f"--net=/proc/{pid}/ns/net", "--", *command, timeout_s=timeout_s)
 
+    def kill_container(self, namespace: str, pod: str, container: str) -> None:
+        """Kill a container's first process by SIGKILL, as the kernel does when memory has run out.
+
+        Raises:
+            ClusterError: it does not run.
+        """
+        os.kill(self._pids_in_pod(namespace, pod)[container], signal.SIGKILL)
+
     def run_in_network(self, *command: str, timeout_s: float = 30) -> str:
         """Run a program of this machine in the node's network; return its stdout.
 
@@ -349,15 +358,19 @@ class Node:
             return False
 
     def _pid_in_pod(self, namespace: str, pod: str) -> int:
+        return next(iter(self._pids_in_pod(namespace, pod).values()))
+
+    def _pids_in_pod(self, namespace: str, pod: str) -> dict[str, int]:
+        """Name of each running container to the process that it began with."""
         text = self.control_plane.kubectl("get", "pod", pod, f"--namespace={namespace}", "--output=json")
         status = json.loads(text)["status"]
         every = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        running = [it["containerID"].rpartition("/")[2] for it in every if "running" in it["state"]]
+        running = {it["name"]: it["containerID"].rpartition("/")[2] for it in every if "running" in it["state"]}
         tasks = dict(line.split()[:2] for line in self._ctr("tasks", "list").splitlines()[1:])
-        for container in running:
-            if container in tasks:
-                return int(tasks[container])
-        raise ClusterError(f"The pod {namespace}/{pod} has no running container on this node")
+        found = {name: int(tasks[container]) for name, container in running.items() if container in tasks}
+        if not found:
+            raise ClusterError(f"The pod {namespace}/{pod} has no running container on this node")
+        return found
 
     def _ctr(self, *arguments: str | Path) -> str:
         return run(*self._ctr_command(*arguments), timeout_s=_LOAD_LIMIT_S)

@@ -1,0 +1,143 @@
+"""Logs of an application's pods as they come: also of those that are gone when a test looks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tidegate_node.access import Cluster
+
+_PAUSE_S = 0.5
+
+
+class Following:
+    """Everything that containers of one name have printed since `begin`, in pods of one namespace that have a label.
+
+    A log that breaks off, since the API server or the node was disturbed, is read again from its beginning.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, app: str, folder: Path) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._app = app
+        self._folder = folder
+        self._is_over = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    @contextmanager
+    def of(cls, cluster: Cluster, namespace: str, app: str, folder: Path) -> Iterator[Following]:
+        """Follow until the block ends."""
+        folder.mkdir(parents=True)
+        following = cls(cluster, namespace, app, folder)
+        watching = threading.Thread(target=following._watch, name=f"pods of {app}")
+        watching.start()
+        try:
+            yield following
+        finally:
+            following._is_over.set()
+            with following._lock:
+                for process in following._processes:
+                    process.terminate()
+            watching.join()
+            for thread in following._threads.values():
+                thread.join()
+
+    def said(self) -> list[dict[str, Any]]:
+        """All lines of all pods, each with the pod's name, in the order of their times."""
+        lines: list[dict[str, Any]] = []
+        for file in self._folder.glob("*.log"):
+            # The last line of a container that was killed may be cut.
+            whole = (it for it in file.read_text(encoding="utf-8").splitlines() if it[:1] + it[-1:] == "{}")
+            lines += [{**json.loads(line), "pod": file.stem} for line in whole]
+        return sorted(lines, key=lambda it: it["at_ms"])
+
+    def failures(self, since_ms: int) -> list[dict[str, Any]]:
+        """Calls that failed from a moment on."""
+        return [it for it in self.said() if "failure" in it and it["at_ms"] >= since_ms]
+
+    def calls(self) -> int:
+        """Calls that were made, as far as they were told."""
+        counts = {it["pod"]: it["calls"] for it in self.said() if "calls" in it}
+        return sum(counts.values())
+
+    def wait_for_calls(self, more: int, *, within_s: float = 60) -> None:
+        """Wait until `more` calls have been made from now on."""
+        wanted = self.calls() + more
+        self._cluster.wait_until(
+            lambda: self.calls() >= wanted,
+            namespace=self._namespace,
+            what=f"{more} more calls",
+            within_s=within_s,
+        )
+
+    def _watch(self) -> None:
+        """Look for pods; a watch would have to be begun anew after each fault."""
+        while not self._is_over.wait(_PAUSE_S):
+            done = self._run(
+                "get", "pods", f"--selector=app={self._app}", "--output=jsonpath={.items[*].metadata.name}"
+            )
+            for name in done.split():
+                if name not in self._threads:
+                    thread = threading.Thread(target=self._follow, args=(name,), name=f"log of {name}")
+                    self._threads[name] = thread
+                    thread.start()
+
+    def _follow(self, pod: str) -> None:
+        best, fresh = self._folder / f"{pod}.log", self._folder / f"{pod}.fresh"
+        is_first = True
+        while not self._is_over.is_set():
+            target = best if is_first or not best.stat().st_size else fresh
+            with target.open("wb") as file:
+                self._log(pod, file)
+            if target is fresh and fresh.stat().st_size >= best.stat().st_size:
+                fresh.replace(best)
+            is_first = False
+            if not self._is_over.is_set() and self._is_gone(pod):
+                return
+            self._is_over.wait(_PAUSE_S)
+
+    def _log(self, pod: str, file: IO[bytes]) -> None:
+        with self._lock:
+            if self._is_over.is_set():
+                return
+            process = subprocess.Popen(
+                self._command("logs", "--follow", pod, f"--container={self._app}"),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+            )
+            self._processes.append(process)
+        process.wait()
+
+    def _is_gone(self, pod: str) -> bool:
+        done = subprocess.run(
+            self._command("get", "pod", pod, "--ignore-not-found", "--output=name"),
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        return done.returncode == 0 and not done.stdout
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self._command(*arguments), capture_output=True, text=True, check=False, timeout=30
+        )
+        return done.stdout if done.returncode == 0 else ""
+
+    def _command(self, *arguments: str) -> list[str]:
+        where = (f"--kubeconfig={self._cluster.kubeconfig}", f"--namespace={self._namespace}")
+        return [str(self._cluster.program), *where, "--request-timeout=0", *arguments]
+
+
+def now_ms() -> int:
+    """The time as applications print it: they share this machine's clock."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,203 @@
+"""What happens when a part of Tidegate is away: what runs goes on, what starts waits and says so, and all heals by itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import SITE
+from e2e_site.applications import MODEL, OTHER_MODEL, deployment, pod, pod_spec, policy
+from e2e_site.following import Following, now_ms
+from e2e_site.release import SYSTEM, Release
+from e2e_site.table import Table
+from tidegate_cluster.errors import KubectlFailedError
+
+if TYPE_CHECKING:
+    from tidegate_node.access import Cluster
+
+AWAY_S = 60
+IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
+ASK = ["python3", "/programs/chat.py", MODEL, "0.5"]
+
+
+def said(cluster: Cluster, name: str, container: str) -> list[dict[str, Any]]:
+    """What a pod's application has printed."""
+    return [json.loads(line) for line in cluster.logs(SITE, name, container).splitlines()]
+
+
+def wait_ready(cluster: Cluster, name: str) -> None:
+    cluster.kubectl(
+        "wait", f"pod/{name}", f"--namespace={SITE}", "--for=condition=Ready", "--timeout=90s", timeout_s=95
+    )
+
+
+def delete(cluster: Cluster, name: str) -> None:
+    cluster.kubectl("delete", "pod", name, f"--namespace={SITE}", "--wait=false", "--ignore-not-found")
+
+
+def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], bool]:
+    """Whether some pod's calls of the other model have had this outcome since a moment."""
+    return lambda: any(
+        it.get("model") == OTHER_MODEL and it["status"] == status and it["at_ms"] >= since_ms
+        for it in callers.said()
+    )
+
+
+def test_without_an_operator_sidecars_go_on_and_new_pods_wait_and_heal(
+    installed: Cluster, release: Release, callers: Following
+) -> None:
+    began_ms, began_s = now_ms(), time.monotonic()
+    release.scale("tidegate-operator", 0)
+    installed.apply(pod("newcomer", SITE, pod_spec("app", ASK)))
+    installed.wait_until(
+        lambda: any(it["status"] == 503 for it in said(installed, "newcomer", "app")),
+        namespace=SITE,
+        what="config_pending for a pod that has started without an operator",
+    )
+    assert any("configuration" in it["message"] for it in said(installed, "newcomer", "app"))
+    # All of the minute, and not only until the first sign.
+    callers.wait_for_calls(1)
+    installed.wait_until(
+        lambda: time.monotonic() - began_s >= AWAY_S, namespace=SITE, what="the minute", within_s=2 * AWAY_S
+    )
+    callers.wait_for_calls(10)
+    assert callers.failures(began_ms) == []
+
+    release.scale("tidegate-operator", 2)
+    installed.wait_until(
+        lambda: said(installed, "newcomer", "app")[-1]["status"] == 200,
+        namespace=SITE,
+        what="an answer for the pod that had to wait",
+        within_s=120,
+    )
+    delete(installed, "newcomer")
+
+
+def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
+    installed: Cluster, release: Release, callers: Following
+) -> None:
+    began_ms = now_ms()
+    release.scale("tidegate-injector", 0)
+    try:
+        plain = pod("plain", SITE, pod_spec("app", IDLE))
+        plain["metadata"]["annotations"] = {}
+        installed.apply(plain)
+        wait_ready(installed, "plain")
+        with pytest.raises(KubectlFailedError, match=r"inject\.tidegate\.dev"):
+            installed.apply(pod("refused", SITE, pod_spec("app", IDLE)))
+        # Deletions go through, those of injected pods included.
+        victim = installed.pods(SITE, "app=caller")[0]["metadata"]["name"]
+        installed.delete_pod(SITE, victim)
+        installed.kubectl(
+            "wait", f"pod/{victim}", f"--namespace={SITE}", "--for=delete", "--timeout=60s", timeout_s=65
+        )
+    finally:
+        release.scale("tidegate-injector", 2)
+    # The Deployment's controller tries again, and nobody has to do anything.
+    installed.wait_for_rollout(SITE, "deployment/caller", within_s=180)
+    callers.wait_for_calls(10)
+    assert callers.failures(began_ms) == []
+    delete(installed, "plain")
+
+
+def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
+    installed: Cluster, release: Release, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    lease = installed.get("lease", "tidegate-operator", SYSTEM)
+    holder = str(lease["spec"]["holderIdentity"])
+    leader = next(name for name in release.pods("tidegate-operator") if name in holder)
+    installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--grace-period=0", "--force")
+    killed_s = time.monotonic()
+
+    installed.apply(policy(SITE, models=(MODEL,)))
+    installed.wait_until(enforced(callers, began_ms, 403), namespace=SITE, what="the edit without a leader")
+    enforced_s = time.monotonic() - killed_s
+    installed.wait_until(
+        lambda: (
+            installed.get("lease", "tidegate-operator", SYSTEM)["spec"]["holderIdentity"]
+            not in {holder, "", None}
+        ),
+        namespace=SYSTEM,
+        what="another holder of the Lease",
+    )
+    table.add(
+        "leader killed: an edit is enforced, another leads",
+        f"after {enforced_s:.1f} s, after {time.monotonic() - killed_s:.1f} s",
+    )
+    again_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
+    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
+    installed.wait_until(
+        lambda: (
+            installed.get("aipolicies.tidegate.dev", "all", SITE)["status"]["observedGeneration"]
+            == installed.get("aipolicies.tidegate.dev", "all", SITE)["metadata"]["generation"]
+        ),
+        namespace=SITE,
+        what="the status by the new leader",
+    )
+    lost = callers.failures(began_ms)
+    table.add("calls lost when the leader is killed", f"{len(lost)} of {callers.calls() - before}")
+    assert lost == []
+    installed.wait_for_rollout(SYSTEM, "deployment/tidegate-operator")
+
+
+@pytest.mark.usefixtures("callers")
+def test_a_pod_that_is_evicted_finishes_its_streams(installed: Cluster, table: Table) -> None:
+    chunks, pause_ms = 40, 200
+    stream = ["python3", "/programs/streamer.py", MODEL, str(chunks), str(pause_ms)]
+    installed.apply(deployment("streamer", SITE, pod_spec("streamer", stream)))
+    installed.wait_for_rollout(SITE, "deployment/streamer")
+    (found,) = installed.pods(SITE, "app=streamer")
+    name = found["metadata"]["name"]
+    installed.wait_until(
+        lambda: "begun" in installed.logs(SITE, name, "streamer"), namespace=SITE, what="the stream"
+    )
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": SITE},
+    }
+    followed: list[str] = []
+    installed.kubectl(
+        "create",
+        "--raw",
+        f"/api/v1/namespaces/{SITE}/pods/{name}/eviction",
+        "-f",
+        "-",
+        stdin=json.dumps(eviction),
+    )
+    # Follows the log until the container has ended.
+    followed = installed.kubectl(
+        "logs", "--follow", name, f"--namespace={SITE}", "--container=streamer", timeout_s=60
+    ).splitlines()
+    last = json.loads(followed[-1])
+    assert last["finish"] == "stop", followed
+    assert last["was_told_to_end"]
+    assert last["events"] >= chunks
+    table.add("stream in flight when its pod is evicted", f"finished, {last['events']} events")
+    installed.kubectl("delete", "deployment", "streamer", f"--namespace={SITE}", "--wait=false")
+
+
+def test_a_new_key_in_the_secret_is_used_without_a_restart(installed: Cluster, callers: Following) -> None:
+    """The kubelet brings it into the volume; calls go on all the while."""
+    from e2e_site import applications  # noqa: PLC0415
+    from e2e_site.metrics import metric  # noqa: PLC0415
+
+    began_ms = now_ms()
+    names = [it["metadata"]["name"] for it in installed.pods(SITE, "app=caller")]
+
+    def loaded() -> list[float]:
+        sample = "tidegate_keys_loaded_timestamp_seconds"
+        return [metric(installed, SITE, name, 19290, sample) for name in names]
+
+    before = max(loaded())
+    installed.apply(applications.keys(SITE, "key-two"))
+    installed.wait_until(
+        lambda: min(loaded()) > before, namespace=SITE, what="the new key in every sidecar", within_s=180
+    )
+    callers.wait_for_calls(10)
+    assert callers.failures(began_ms) == []

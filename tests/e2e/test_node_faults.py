@@ -1,0 +1,204 @@
+"""Faults of the node and of what the cluster itself is made of: for a node that may be disturbed."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from conftest import SITE
+from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
+from e2e_site.following import Following, now_ms
+from e2e_site.metrics import metric
+from e2e_site.release import SYSTEM, Release
+from e2e_site.table import Table
+from tidegate_cluster.errors import KubectlFailedError
+
+if TYPE_CHECKING:
+    from tidegate_node.access import Cluster
+    from tidegate_node.node import Node
+
+SIDECAR = "tidegate-sidecar"
+AGE = "tidegate_config_age_seconds"
+OLD_S = 15
+IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
+
+
+def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], bool]:
+    """Whether some pod's calls of the other model have had this outcome since a moment."""
+    return lambda: any(
+        it.get("model") == OTHER_MODEL and it["status"] == status and it["at_ms"] >= since_ms
+        for it in callers.said()
+    )
+
+
+def caller_pod(cluster: Cluster) -> str:
+    return str(cluster.pods(SITE, "app=caller")[0]["metadata"]["name"])
+
+
+def test_without_an_api_server_calls_go_on_and_edits_follow(
+    installed: Cluster, node: Node, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    node.control_plane.stop_apiserver()
+    threading.Event().wait(20)
+    node.control_plane.start_apiserver()
+    edited_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL,)))
+    installed.wait_until(
+        enforced(callers, edited_ms, 403), namespace=SITE, what="the edit after the outage", within_s=120
+    )
+    again_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
+    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
+    lost = callers.failures(began_ms)
+    table.add(
+        "calls lost while the API server was away for 20 s", f"{len(lost)} of {callers.calls() - before}"
+    )
+    assert lost == []
+
+
+def test_a_sidecar_that_is_cut_off_goes_on_and_says_how_old_its_configuration_is(
+    installed: Cluster, node: Node, callers: Following
+) -> None:
+    began_ms = now_ms()
+    name = caller_pod(installed)
+    rule = ("OUTPUT", "--protocol=tcp", "--dport=8443", "--jump=DROP")
+
+    def age() -> float:
+        return metric(installed, SITE, name, 19290, AGE)
+
+    node.run_in_pod_network(SITE, name, "iptables", "--insert", *rule)
+    try:
+        # A poll in flight had 55 s to wait; its answer does not come any more either.
+        installed.wait_until(
+            lambda: age() > 60 + OLD_S, namespace=SITE, what="a configuration that grows old", within_s=180
+        )
+        callers.wait_for_calls(10)
+        assert callers.failures(began_ms) == []
+    finally:
+        node.run_in_pod_network(SITE, name, "iptables", "--delete", *rule)
+    installed.wait_until(
+        lambda: age() < OLD_S, namespace=SITE, what="the operator's word again", within_s=180
+    )
+    assert not math.isnan(age())
+
+
+def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
+    installed: Cluster, node: Node, callers: Following, table: Table
+) -> None:
+    name = caller_pod(installed)
+
+    def restarts() -> int:
+        (status,) = installed.get("pod", name, SITE)["status"]["initContainerStatuses"]
+        return int(status["restartCount"])
+
+    before, began_ms = restarts(), now_ms()
+    node.kill_container(SITE, name, SIDECAR)
+    installed.wait_until(lambda: restarts() == before + 1, namespace=SITE, what="the sidecar's restart")
+    installed.wait_until(
+        lambda: any(
+            it["pod"] == name and it.get("status") == 200 and it["at_ms"] > began_ms for it in callers.said()
+        ),
+        namespace=SITE,
+        what="an answer after the restart",
+    )
+    lost = [it for it in callers.failures(began_ms) if it["pod"] == name]
+    last_ms = max((it["at_ms"] for it in lost), default=began_ms)
+    table.add("sidecar killed: calls of its own pod fail for", f"{(last_ms - began_ms) / 1000:.1f} s")
+    # Never by a rule, nor for want of a configuration: only while nobody listens.
+    assert all(it["status"] == 0 for it in lost), lost
+    assert [it for it in callers.failures(began_ms) if it["pod"] != name] == []
+
+
+def test_a_restart_of_containerd_is_not_noticed(
+    installed: Cluster, node: Node, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    node.stop_service("containerd")
+    node.start_service("containerd")
+    installed.apply(pod("afterwards", SITE, pod_spec("app", IDLE)))
+    installed.kubectl(
+        "wait",
+        "pod/afterwards",
+        f"--namespace={SITE}",
+        "--for=condition=Ready",
+        "--timeout=90s",
+        timeout_s=95,
+    )
+    callers.wait_for_calls(10)
+    lost = callers.failures(began_ms)
+    table.add("calls lost when containerd is restarted", f"{len(lost)} of {callers.calls() - before}")
+    assert lost == []
+    installed.kubectl("delete", "pod", "afterwards", f"--namespace={SITE}", "--wait=false")
+
+
+def test_certificates_are_replaced_while_pods_are_made(
+    installed: Cluster, release: Release, callers: Following, table: Table, node: Node
+) -> None:
+    """The injector's Secret is taken away, so another certificate is made; meanwhile pods are admitted all the time."""
+    assert node.failures() == []
+    began_ms = now_ms()
+    over = threading.Event()
+    refused: list[str] = []
+    admitted = 0
+    document = json.dumps(pod("churn", SITE, pod_spec("app", IDLE)))
+
+    def churn() -> None:
+        nonlocal admitted
+        while not over.is_set():
+            try:
+                answer = installed.kubectl(
+                    "create", "--dry-run=server", "--output=json", "-f", "-", stdin=document
+                )
+            except KubectlFailedError as error:
+                refused.append(str(error))
+            else:
+                names = [it["name"] for it in json.loads(answer)["spec"].get("initContainers", [])]
+                if SIDECAR in names:
+                    admitted += 1
+                else:
+                    refused.append(f"a pod without a sidecar: {names}")
+
+    def serial() -> str:
+        secret = installed.get("secret", "tidegate-injector-certificates", SYSTEM)
+        return str(secret["data"]["tls.crt"])
+
+    thread = threading.Thread(target=churn, name="pods")
+    thread.start()
+    try:
+        former = serial()
+        mounted = {name: ends_at(installed, name) for name in release.pods("tidegate-injector")}
+        installed.kubectl("delete", "secret", "tidegate-injector-certificates", f"--namespace={SYSTEM}")
+        installed.wait_until(
+            lambda: (
+                "tidegate-injector-certificates"
+                in installed.kubectl("get", "secrets", f"--namespace={SYSTEM}", "--output=name")
+                and serial() != former
+            ),
+            namespace=SYSTEM,
+            what="another certificate",
+            within_s=120,
+        )
+        installed.wait_until(
+            lambda: all(ends_at(installed, name) > at for name, at in mounted.items()),
+            namespace=SYSTEM,
+            what="the new certificate in every injector",
+            within_s=180,
+        )
+    finally:
+        over.set()
+        thread.join()
+    table.add(
+        "admissions while the injector's certificate is replaced", f"{admitted}, refused {len(refused)}"
+    )
+    assert refused == []
+    assert admitted
+    assert callers.failures(began_ms) == []
+
+
+def ends_at(cluster: Cluster, name: str) -> float:
+    """When the certificate ends that an injector serves: another one ends later."""
+    return metric(cluster, SYSTEM, name, 8080, "tidegate_injector_certificate_expiry_seconds")

@@ -1,0 +1,52 @@
+"""An upgrade with pods running: nobody is restarted, no call is lost, and pods made from then on get what is new."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from conftest import SITE
+from e2e_site.applications import pod, pod_spec
+from e2e_site.following import Following, now_ms
+from e2e_site.release import SYSTEM, Release
+from e2e_site.table import Table
+
+if TYPE_CHECKING:
+    from tidegate_node.access import Cluster
+
+
+def test_an_upgrade_restarts_nobody_and_loses_no_call(
+    installed: Cluster, release: Release, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    pods = {it["metadata"]["uid"] for it in installed.pods(SITE, "app=caller")}
+    replicas = {*release.pods("tidegate-operator"), *release.pods("tidegate-injector")}
+
+    release.upgrade("--set=logLevel=DEBUG", "--set=sidecar.resources.requests.memory=72Mi")
+
+    now = {*release.pods("tidegate-operator"), *release.pods("tidegate-injector")}
+    assert not replicas & {name for name in now if name in replicas and not is_ending(installed, name)}
+    assert {it["metadata"]["uid"] for it in installed.pods(SITE, "app=caller")} == pods
+    callers.wait_for_calls(10)
+    lost = callers.failures(began_ms)
+    table.add("calls lost in an upgrade of the chart", f"{len(lost)} of {callers.calls() - before}")
+    assert lost == []
+
+    document = json.dumps(pod("fresh", SITE, pod_spec("app", ["true"])))
+    answer = json.loads(
+        installed.kubectl("create", "--dry-run=server", "--output=json", "-f", "-", stdin=document)
+    )
+    assert answer["spec"]["initContainers"][0]["resources"]["requests"]["memory"] == "72Mi"
+
+
+def is_ending(cluster: Cluster, name: str) -> bool:
+    """Whether a pod of ours is being deleted."""
+    text = cluster.kubectl(
+        "get",
+        "pod",
+        name,
+        f"--namespace={SYSTEM}",
+        "--ignore-not-found",
+        "--output=jsonpath={.metadata.deletionTimestamp}",
+    )
+    return bool(text)

@@ -7,7 +7,7 @@ common encoders give it, too.
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Final
 
 from tidegate_sidecar.providers.base import Headers
@@ -15,9 +15,24 @@ from tidegate_sidecar.proxy.upstream import UpstreamResponse
 
 REDACTED: Final = "[redacted]"
 
-_FOR_HTML: Final = "<>&"
-_CAUTIOUS: Final = "<>&'+`"
-"""What encoders write as \\uXXXX although JSON does not ask for it: Go and PHP for HTML's sake, .NET some more."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
+"""What no encoder of JSON writes in another way; most keys are made of it."""
+
+
+def _numbered(signs: str, case: str = "x") -> tuple[tuple[str, str], ...]:
+    return tuple((sign, f"\\u{ord(sign):04{case}}") for sign in signs)
+
+
+_BACKSLASH: Final = (("\\", "\\\\"),)
+_QUOTE: Final = (('"', '\\"'),)
+_ENCODERS: Final = (
+    _BACKSLASH + _QUOTE,
+    _BACKSLASH + _QUOTE + (("/", "\\/"),),  # PHP
+    _BACKSLASH + _QUOTE + _numbered("<>&"),  # Go, for the sake of HTML
+    _BACKSLASH + _numbered("<>&'+`\"", "X"),  # .NET
+    _BACKSLASH + _numbered("<>&'+`\""),
+)
+"""What each encoder replaces, the backslash before anything that brings more of them."""
 
 
 class RedactedResponse:
@@ -56,15 +71,16 @@ class RedactedResponse:
 
 
 def spellings(key: str) -> tuple[str, ...]:
-    """The key as it is, and as JSON may have it; for most keys that is the same."""
-    plain = json.dumps(key)[1:-1]
-    found = [key, plain, plain.replace("/", "\\/"), _escaped(key, _FOR_HTML, "x")]
-    found += [_escaped(key, _CAUTIOUS + '"', case) for case in "xX"]
+    """The key as it is, and as JSON may have it."""
+    if _PLAIN.fullmatch(key):
+        return (key,)
+    found = [key]
+    for replacements in _ENCODERS:
+        text = key
+        for sign, written in replacements:
+            text = text.replace(sign, written)
+        found.append(text)
     return tuple(dict.fromkeys(found))
-
-
-def _escaped(key: str, signs: str, case: str) -> str:
-    return "".join(f"\\u{ord(sign):04{case}}" if sign in signs else json.dumps(sign)[1:-1] for sign in key)
 
 
 def _without(texts: tuple[str, ...], value: str) -> str:

@@ -79,6 +79,20 @@ def test_the_default_namespace_is_refused_with_the_command_that_is_right(helm: H
         helm.text(namespace="default")
 
 
+def test_clusters_without_native_sidecars_are_refused(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"requires kubeVersion: >=1\.29\.0-0 which is incompatible"):
+        helm.text("--kube-version=1.28.15")
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "v1.31.2-gke.100", "v1.36.3+k3s1"])
+def test_distributions_may_have_suffixes(helm: Helm, version: str) -> None:
+    assert OPERATOR in helm.render(f"--kube-version={version}")
+
+
+def test_a_chart_that_depends_on_this_one_may_pass_its_globals(helm: Helm) -> None:
+    assert helm.render("--set=global.registry=another")[OPERATOR] == helm.render()[OPERATOR]
+
+
 def test_certificates_for_an_injector_elsewhere_are_refused(helm: Helm) -> None:
     with pytest.raises(HelmError, match=r"injector\.url and certManager\.enabled"):
         helm.text("--set=injector.url=https://10.0.0.9:9443", profile="cert-manager")

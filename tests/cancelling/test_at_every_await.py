@@ -23,7 +23,8 @@ from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, RawProvide
 from tidegate_testing.tasks import until
 from tidegate_testing.wire import DEADLINE_S, Connection, ask
 
-from tidegate_policy.model import CompiledConfig, KeyPart, KeyType
+from tidegate_operator.compile.unmatched import pass_through
+from tidegate_policy.model import CompiledConfig, KeyPart, KeyType, ProviderType
 from tidegate_sidecar.policies.breaker import State
 from tidegate_sidecar.proxy.upstream import SessionLeg
 from tidegate_sidecar.telemetry.records import Ending
@@ -47,6 +48,8 @@ class Scenario:
     pieces: int = 1
     at_least: int = 3
     """Suspensions that the call has at the least: fewer would mean that nothing was tried."""
+    is_let_through: bool = False
+    """No policy applies, and the call goes out as it is."""
 
 
 HEAD = b"HTTP/1.1 %d X\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
@@ -129,6 +132,22 @@ SCENARIOS = [
         settings={"max_response_bytes": 2**16},
         at_least=5,
     ),
+    Scenario(name="a whole answer, let through", provider=whole, body=ask(), at_least=4, is_let_through=True),
+    Scenario(
+        name="a stream, let through",
+        provider=streaming,
+        body=ask(stream=True),
+        at_least=6,
+        is_let_through=True,
+    ),
+    Scenario(
+        name="an answer larger than is held, let through",
+        provider=flood,
+        body=ask(),
+        settings={"max_response_bytes": 2**16},
+        at_least=5,
+        is_let_through=True,
+    ),
     Scenario(name="a refusal", provider=whole, body=ask("unknown"), pieces=3, ends=b" 404 ", at_least=2),
 ]
 
@@ -139,7 +158,9 @@ async def pause() -> None:
         await asyncio.sleep(0)
 
 
-def serving(raw: RawProvider) -> CompiledConfig:
+def serving(raw: RawProvider, *, is_let_through: bool) -> CompiledConfig:
+    if is_let_through:
+        return pass_through({ProviderType.OPENAI: raw.url}).config
     failing = (model("failing", "first"),)
     return config(
         pool(
@@ -165,7 +186,10 @@ async def cancelled_at_every_suspension(scenario: Scenario, moment: Moment) -> N
     async with (
         raw_provider(scenario.provider) as raw,
         running_exchange(
-            serving(raw), wrap=cancelling.wrap, clock=FakeClock().clock, **(scenario.settings or {})
+            serving(raw, is_let_through=scenario.is_let_through),
+            wrap=cancelling.wrap,
+            clock=FakeClock().clock,
+            **(scenario.settings or {}),
         ) as running,
     ):
         for cancelling.at in range(1, SUSPENSIONS_MAX):
@@ -212,7 +236,7 @@ async def settled(running: RunningExchange, raw: RawProvider, *, calls: int) -> 
     assert services.in_flight.count == 0
     pipeline = services.live.pipeline
     assert pipeline is not None
-    assert [rule.outstanding for rule in pipeline.rate_rules] == [0] * len(RULES)
+    assert [rule.outstanding for rule in pipeline.rate_rules] == [0] * len(pipeline.rate_rules)
     for state in pipeline.pools[0].providers:
         assert not state.breaker._circuit.is_probing
     leg = services.leg

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+from tidegate_testing.fixtures import simulator
 from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
 from tidegate_testing.polling import PollingSidecar
 from tidegate_testing.program import started
@@ -16,6 +17,8 @@ from tidegate_operator.cluster.secrets import CERTIFICATES
 from tidegate_policy.poll import AUDIENCE
 
 Operators = Callable[..., OperatorProcess]
+
+__all__ = ["simulator"]
 
 LET = {"TIDEGATE_UNMATCHED": "PassThrough", "TIDEGATE_PASS_THROUGH_URLS": "OpenAI=http://127.0.0.1:1/v1"}
 KEY = "sk-of-the-application-0123456789"
@@ -56,11 +59,9 @@ def test_only_a_pod_under_no_policy_is_let_through(
 
 
 async def test_a_sidecar_changes_with_the_setting_and_is_not_restarted(
-    cluster: Cluster, operator: Operators, team: str, home: str, tmp_path: Path
+    cluster: Cluster, operator: Operators, team: str, home: str, tmp_path: Path, simulator: Simulator
 ) -> None:
     """The real sidecar process, the real operator started anew with another setting, and a provider that answers."""
-    simulator = Simulator()
-    await simulator.start()
     urls = {"TIDEGATE_PASS_THROUGH_URLS": f"OpenAI={simulator.provider_url('public')}/v1"}
     refusing = operator(**urls)
     await asyncio.to_thread(refusing.wait_ready)
@@ -101,4 +102,3 @@ async def test_a_sidecar_changes_with_the_setting_and_is_not_restarted(
         _, records = await program.ended()
         assert [(it.get("policy"), it["ending"]) for it in records] == [(None, "refused"), ("none", "served")]
         assert KEY not in json.dumps(records) + program.logged.decode()
-    await simulator.stop()

@@ -2,8 +2,8 @@
 
 import json
 import os
-import signal
 import platform
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ COREDNS = "coredns"
 _START_LIMIT_S = 60.0
 _NODE_LIMIT_S = 90.0
 _LOAD_LIMIT_S = 300.0
-_POD_GRACE_S = 5.0
+_POD_GRACE_S = 2.0
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -365,7 +365,9 @@ class Node:
         text = self.control_plane.kubectl("get", "pod", pod, f"--namespace={namespace}", "--output=json")
         status = json.loads(text)["status"]
         every = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        running = {it["name"]: it["containerID"].rpartition("/")[2] for it in every if "running" in it["state"]}
+        running = {
+            it["name"]: it["containerID"].rpartition("/")[2] for it in every if "running" in it["state"]
+        }
         tasks = dict(line.split()[:2] for line in self._ctr("tasks", "list").splitlines()[1:])
         found = {name: int(tasks[container]) for name, container in running.items() if container in tasks}
         if not found:

@@ -73,3 +73,13 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_an_address_of_ipv6_is_written_in_brackets() -> None:
     assert str(parse_address("[::1]:8443")) == "[::1]:8443"
+
+
+def test_whose_certificates_are_served_is_a_matter_of_one_variable(tmp_path: Path) -> None:
+    settings = read({}, folder=tmp_path)
+    assert (settings.certificates, settings.injector_service) == ("", "tidegate-injector")
+    assert settings.webhook_configuration == "ai-tidegate-injector"
+    theirs = read(
+        {"TIDEGATE_CERTIFICATES": "/certificates", "TIDEGATE_WEBHOOK_CONFIGURATION": "none"}, folder=tmp_path
+    )
+    assert (theirs.certificates, theirs.webhook_configuration) == ("/certificates", "")

@@ -51,6 +51,9 @@ WRONG = {
     "crds.install=1": "at '/crds/install': got number, want boolean",
     "operator.extraEnv[0].nam=X": "at '/operator/extraEnv/0'",
     "image.pullSecrets=registry": "at '/image/pullSecrets': got string, want array",
+    r"labels.app\.kubernetes\.io/name=mine": "at '/labels/app.kubernetes.io~1name': false schema",
+    r"operator.podLabels.helm\.sh/chart=mine": "at '/operator/podLabels/helm.sh~1chart': false schema",
+    r"annotations.helm\.sh/resource-policy=none": "at '/annotations/helm.sh~1resource-policy': false schema",
     "labels.tier=1": "at '/labels/tier': got number, want string",
 }
 
@@ -264,13 +267,12 @@ def test_the_injector_gets_no_token(helm: Helm) -> None:
 
 
 def test_every_value_has_its_line() -> None:
-    """Each value, or the group it stands in, has a comment directly above or beside it."""
+    """A comment stands directly above each value, or above the group of the second level that it is in."""
     lines = (CHART / "values.yaml").read_text().splitlines()
-    top = [number for number, line in enumerate(lines) if line[:1].isalpha()]
-    for number in top:
-        end = next((it for it in top if it > number), len(lines))
-        block = [lines[number - 1], *lines[number:end]]
-        assert any(line.lstrip().startswith("#") for line in block), lines[number]
+    for number, line in enumerate(lines):
+        is_leaf = re.match(r"[A-Za-z]+: ", line)
+        if is_leaf or re.match(r"  [A-Za-z]+:", line):
+            assert lines[number - 1].lstrip().startswith("# "), line
 
 
 def test_the_chart_has_the_version_of_the_project() -> None:

@@ -37,7 +37,7 @@ annotations: {{- toYaml . | nindent 2 }}
 labels:
   {{- include "tidegate.selector" .name | nindent 2 }}
   app.kubernetes.io/part-of: tidegate
-  {{- with omit .values.podLabels "app.kubernetes.io/name" "app.kubernetes.io/part-of" }}
+  {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with .values.podAnnotations }}

@@ -1,8 +1,10 @@
 """From a checkout to measured archives."""
 
+import fcntl
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tidegate_images.archive import Sizes, measure
@@ -16,6 +18,7 @@ from tidegate_images.wheels import fetch_wheels
 # How container runtimes spell a name that has no registry in it: what `image: tidegate-sidecar:...` means to a node.
 _NO_REGISTRY = "docker.io/library"
 _MEGABYTE = 1_000_000
+_OTHERS_LIMIT_S = 1_800
 
 
 def build_images(
@@ -26,6 +29,35 @@ def build_images(
     Raises:
         ImageError: a build failed, or an image has grown beyond its limit; its archive is there then.
     """
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache, report):
+        return _build_images(images, output, cache, report)
+
+
+@contextmanager
+def _alone(cache: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """One build at a time: they share wheels and the store, and each clears away what no image needs any more."""
+    # Closing the file, or the end of the process, frees the lock.
+    with (cache / "build.lock").open("w") as lock:
+        deadline = time.monotonic() + _OTHERS_LIMIT_S
+        has_told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ImageError(f"Another build holds {lock.name} for too long") from error
+                if not has_told:
+                    report("Another build is running; waiting for it")
+                    has_told = True
+                time.sleep(1)
+        yield
+
+
+def _build_images(
+    images: Sequence[Image], output: Path, cache: Path, report: Callable[[str], None]
+) -> list[Path]:
     started = time.monotonic()
     buildah = Buildah(cache)
     base = provide_base(buildah, cache, report)
@@ -46,8 +78,10 @@ def build_images(
         name = f"localhost/{image.repository}:{version()}"
         buildah.build(image.folder / "Dockerfile", ROOT, name, arguments)
         archive = output / f"{image.repository}.tar"
-        buildah.save(name, archive, f"{_NO_REGISTRY}/{image.repository}:{version()}")
-        sizes = measure(archive, base_layers=base_layers)
+        partial = archive.with_suffix(".partial")
+        buildah.save(name, partial, f"{_NO_REGISTRY}/{image.repository}:{version()}")
+        sizes = measure(partial, base_layers=base_layers)
+        partial.replace(archive)  # whoever loads it meanwhile has the old one or the new one, whole
         report(f"{_told(archive, sizes)}; {time.monotonic() - started:.0f} s")
         if sizes.own_unpacked > image.max_own_bytes:
             problems.append(

@@ -1,12 +1,14 @@
 """The same images on kind, for people who have Docker."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from tidegate_images.building import version
 from tidegate_images.catalogue import IMAGES, ROOT
-from tidegate_images.commands import need, run
+from tidegate_images.commands import run
+from tidegate_images.errors import ImageError
 
 _CONFIG = ROOT / "images" / "kind.yaml"
 _CLUSTER = "tidegate"
@@ -18,8 +20,11 @@ def kind_up(kubeconfig: Path, report: Callable[[str], None]) -> None:
     Raises:
         ImageError: docker or kind is missing or failed.
     """
-    need("docker", "docker.io")
-    need("kind", "kind (or see kind.sigs.k8s.io)")
+    for program in ("docker", "kind"):
+        if shutil.which(program) is None:
+            raise ImageError(
+                f"{program} is not installed. `make node-up` needs neither Docker nor kind, but root."
+            )
     names = []
     for image in IMAGES:
         name = f"{image.repository}:{version()}"

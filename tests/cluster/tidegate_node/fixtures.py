@@ -14,14 +14,13 @@ import pytest
 from tidegate_cluster.builder import provide
 from tidegate_cluster.errors import ClusterError
 from tidegate_cluster.ledger import Purpose
-from tidegate_cluster.programs import NODE_PROGRAMS
 from tidegate_cluster.settings import Settings, settings_from_environment
 from tidegate_cluster.waiting import wait_until
 
 from tidegate_node.access import Cluster
 from tidegate_node.node import Node
 from tidegate_node.packages import check_machine
-from tidegate_node.person import FOLDER_PREFIX, sweep_orphans
+from tidegate_node.person import FOLDER_PREFIX, provide_programs, sweep_orphans
 
 ARCHIVES = Path(__file__).resolve().parents[3] / "build" / "images"
 _SERVICE_ACCOUNT_LIMIT_S = 30
@@ -51,7 +50,7 @@ def node(node_settings: Settings, request: pytest.FixtureRequest) -> Iterator[No
         raise ClusterError(f"There are no images in {ARCHIVES}: run `make images` first.")
     report = _reporter(request.config)
     sweep_orphans(node_settings, report)
-    programs = provide(NODE_PROGRAMS, node_settings, report)
+    programs = provide_programs(node_settings, report)
     # Not in pytest's own folder, which it removes later: nothing but the node may remove what has mounts in it.
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     report(f"logs of the node: {folder}")

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tidegate_cluster.builder import provide
@@ -46,7 +47,7 @@ def keep_up(
             raise AlreadyRunningError(
                 f"A node is up already (process {record.owner.pid}). End it with `make node-down`."
             )
-    programs = provide(NODE_PROGRAMS, settings, report)
+    programs = provide_programs(settings, report)
     asked_to_end = event_on_signals()
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     node = Node(programs=programs, folder=folder, cache=settings.cache, purpose=Purpose.UP, report=report)
@@ -62,6 +63,17 @@ def keep_up(
                 raise ClusterError("\n".join(failures))
         report("Ending")
     shutil.rmtree(folder)  # only after a good end: otherwise its logs are wanted
+
+
+def provide_programs(settings: Settings, report: Callable[[str], None]) -> dict[str, Path]:
+    """Return all programs of a node, built where they are not cached.
+
+    `KUBEBUILDER_ASSETS` does not count: a kubelet may not be newer than its API server.
+
+    Raises:
+        BuildFailedError: one could not be built.
+    """
+    return provide(NODE_PROGRAMS, replace(settings, assets=None), report)
 
 
 def end_all(settings: Settings, report: Callable[[str], None]) -> None:

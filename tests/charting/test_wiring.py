@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-from charting_site.helm import NAMESPACE, PROFILES, Helm, environment_of
+from charting_site.helm import NAMESPACE, PROFILES, Helm, Objects, environment_of
 
 from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES
 from tidegate_operator.inject.container import NO_OVERRIDES, PodFacts, container
@@ -18,8 +18,6 @@ from tidegate_policy.poll import AUDIENCE
 
 NAMES = (OWN_NAME, INJECTOR_NAME)
 INJECTED = {"tidegate.dev/injected": "true"}
-
-Objects = dict[tuple[str, str], dict[str, Any]]
 
 
 def pod_of(objects: Objects, name: str) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def test_sidecars_are_found_by_what_the_injector_writes(helm: Helm) -> None:
 
 def test_the_default_is_what_the_page_says(helm: Helm) -> None:
     """docs/operations/install.md lists it."""
-    assert Counter(kind for kind, _ in helm.render()) == {
+    assert Counter(kind for kind, _ in helm.render_all()) == {
         "Deployment": 2,
         "PodDisruptionBudget": 2,
         "Service": 2,

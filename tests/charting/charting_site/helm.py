@@ -16,6 +16,8 @@ NAME = "tidegate"
 PROFILES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*.yaml"))}
 """Values that stand for kinds of installations."""
 
+Objects = dict[tuple[str, str], dict[str, Any]]
+
 _LIMIT_S = 60
 
 
@@ -30,7 +32,7 @@ class Helm:
         self._program = program
         self._folder = folder
         self._kubeconfig = kubeconfig
-        self._rendered: dict[tuple[str, ...], dict[tuple[str, str], dict[str, Any]]] = {}
+        self._rendered: dict[tuple[str, ...], Objects] = {}
 
     def at(self, control_plane: ControlPlane) -> Helm:
         """The same with a cluster, as its administrator."""
@@ -65,10 +67,15 @@ class Helm:
             "template", NAME, str(CHART), f"--values={PROFILES[profile]}", *arguments, namespace=namespace
         )
 
-    def render(
-        self, *arguments: str, profile: str = "default", namespace: str = NAMESPACE
-    ) -> dict[tuple[str, str], dict[str, Any]]:
-        """Objects by kind and name. The same values are rendered once, so nobody may change what they are given."""
+    def render(self, *arguments: str, profile: str = "default", namespace: str = NAMESPACE) -> Objects:
+        """Objects by kind and name, but for definitions, which are most of the text.
+
+        The same values are rendered once, so nobody may change what they are given.
+        """
+        return self.render_all("--set=crds.install=false", *arguments, profile=profile, namespace=namespace)
+
+    def render_all(self, *arguments: str, profile: str = "default", namespace: str = NAMESPACE) -> Objects:
+        """The same with definitions."""
         key = (*arguments, profile, namespace)
         if key not in self._rendered:
             text = self.text(*arguments, profile=profile, namespace=namespace)

@@ -12,7 +12,7 @@ from tidegate_cluster.loopback import ADDRESS, free_port
 from tidegate_cluster.waiting import wait_until
 from tidegate_testing.operators import OperatorProcess
 
-from charting_site.helm import CHART, NAME, NAMESPACE, Helm, environment_of
+from charting_site.helm import CHART, NAME, NAMESPACE, Helm, Objects, environment_of
 from tidegate_operator.certificates.files import ServerFiles
 from tidegate_operator.inject.configuration import NAME as CONFIGURATION
 
@@ -52,7 +52,7 @@ class Release:
     def upgrade(self, *settings: str) -> None:
         self.helm("upgrade", NAME, str(CHART), self._settings, *settings)
 
-    def render(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def render(self) -> Objects:
         """What is installed, as manifests for other tools."""
         return self.helm.render(self._settings)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tidegate_cluster.certificates import write_private
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.errors import ClusterError
 from tidegate_cluster.ledger import Ledger, Purpose
@@ -18,23 +17,22 @@ from tidegate_cluster.process import ServerProcess
 from tidegate_cluster.waiting import wait_until
 
 from tidegate_node.cgroups import Cgroups
-from tidegate_node.commands import ENVIRONMENT, attempt, run
+from tidegate_node.commands import ENVIRONMENT, run
 from tidegate_node.configs import (
     PAUSE_IMAGE,
     Places,
-    containerd_config,
     corefile,
     dns_objects,
     kube_proxy_arguments,
     kubelet_arguments,
-    kubelet_config,
-    network_config,
 )
+from tidegate_node.containerd import Containerd
 from tidegate_node.dns import resolve
 from tidegate_node.network import entering, make_network
-from tidegate_node.packages import cni_programs, has_overlay, program
+from tidegate_node.packages import program
 from tidegate_node.pause import pause_archive
 from tidegate_node.plan import CLUSTER_DOMAIN, Plan
+from tidegate_node.preparing import make_control_plane, write_files
 from tidegate_node.records import Record, claim
 from tidegate_node.remains import read_sysctls, remove
 
@@ -45,7 +43,6 @@ COREDNS = "coredns"
 
 _START_LIMIT_S = 60.0
 _NODE_LIMIT_S = 90.0
-_LOAD_LIMIT_S = 300.0
 _POD_GRACE_S = 2.0
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -81,6 +78,7 @@ class Node:
         self._purpose = purpose
         self._report = report
         self._places = Places(self.folder)
+        self._containerd = Containerd(self._places.containerd_socket)
         self._processes: dict[str, ServerProcess] = {}
         self._probes: dict[str, Callable[[], bool]] = {}
         self._record: Record | None = None
@@ -186,11 +184,11 @@ class Node:
         Raises:
             CommandFailedError: it is no such archive.
         """
-        self._ctr("images", "import", "--no-unpack=false", archive)
+        self._containerd.load(archive)
 
     def images(self) -> list[str]:
         """Return the names of the images that the node has."""
-        return self._ctr("images", "list", "--quiet").split()
+        return self._containerd.images()
 
     def run_in_pod_network(self, namespace: str, pod: str, *command: str, timeout_s: float = 30) -> str:
         """Run a program of this machine, such as iptables, in the network of a running pod; return its stdout.
@@ -223,12 +221,14 @@ class Node:
         groups.make()
         make_network(plan)
         self._report(f"Network {plan.name}: pods have addresses from {plan.pods}")
-        control_plane = self._control_plane = self._make_control_plane(plan)
+        control_plane = self._control_plane = make_control_plane(
+            plan, programs=self._programs, folder=self.folder, ledger=Ledger(self._cache, Purpose.TESTS)
+        )
         self._report("Starting etcd, kube-apiserver, kube-controller-manager, kube-scheduler")
         control_plane.start()
         control_plane.start_controllers()
         control_plane.start_scheduler()
-        self._write_files(plan, control_plane)
+        write_files(plan, self._places, control_plane)
         self._start_containerd()
         self._start_kubelet(plan, control_plane)
         self._start_kube_proxy(plan, control_plane)
@@ -237,53 +237,11 @@ class Node:
         self._wait_for(partial(self._resolves, plan), COREDNS, "an answer of CoreDNS")
         self._report(f"Node {plan.name} is Ready and names are resolved")
 
-    def _make_control_plane(self, plan: Plan) -> ControlPlane:
-        pki = self.folder / "pki"
-        control_plane = ControlPlane(
-            programs=self._programs,
-            folder=self.folder,
-            address=plan.machine_address,
-            ledger=Ledger(self._cache, Purpose.TESTS),
-            apiserver_extra=[
-                "--endpoint-reconciler-type=lease",
-                "--kubelet-preferred-address-types=InternalIP",
-                f"--kubelet-certificate-authority={pki / 'ca.crt'}",
-                f"--kubelet-client-certificate={pki / 'kubelet-client.crt'}",
-                f"--kubelet-client-key={pki / 'kubelet-client.key'}",
-            ],
-        )
-        client = control_plane.authority.client("kube-apiserver-kubelet-client", ["system:masters"])
-        write_private(pki / "kubelet-client.crt", client.certificate_pem)
-        write_private(pki / "kubelet-client.key", client.key_pem)
-        serving = control_plane.authority.server(names=[plan.name], addresses=[plan.address])
-        write_private(pki / "kubelet.crt", serving.certificate_pem)
-        write_private(pki / "kubelet.key", serving.key_pem)
-        return control_plane
-
-    def _write_files(self, plan: Plan, control_plane: ControlPlane) -> None:
-        places, pki = self._places, self.folder / "pki"
-        places.cni.mkdir(exist_ok=True)
-        (places.cni / "10-node.conflist").write_text(network_config(plan, places))
-        snapshotter = "overlayfs" if has_overlay() else "native"
-        places.containerd_config.write_text(
-            containerd_config(places, snapshotter=snapshotter, cni_programs=cni_programs())
-        )
-        places.kubelet_config.write_text(
-            kubelet_config(
-                plan,
-                places,
-                authority=control_plane.files.authority,
-                serving=pki / "kubelet.crt",
-                serving_key=pki / "kubelet.key",
-            )
-        )
-        places.resolver.write_text("# Pods that do not ask the cluster's name server have none.\n")
-
     def _start_containerd(self) -> None:
         self._launch(
             CONTAINERD,
             [program("containerd"), "--config", self._places.containerd_config],
-            lambda: self._try_ctr("version"),
+            self._containerd.answers,
         )
         archive = self.folder / "pause.tar"
         busybox = program("busybox").read_bytes()
@@ -368,18 +326,8 @@ class Node:
         running = {
             it["name"]: it["containerID"].rpartition("/")[2] for it in every if "running" in it["state"]
         }
-        tasks = dict(line.split()[:2] for line in self._ctr("tasks", "list").splitlines()[1:])
-        found = {name: int(tasks[container]) for name, container in running.items() if container in tasks}
+        processes = self._containerd.processes()
+        found = {name: processes[container] for name, container in running.items() if container in processes}
         if not found:
             raise ClusterError(f"The pod {namespace}/{pod} has no running container on this node")
         return found
-
-    def _ctr(self, *arguments: str | Path) -> str:
-        return run(*self._ctr_command(*arguments), timeout_s=_LOAD_LIMIT_S)
-
-    def _try_ctr(self, *arguments: str) -> bool:
-        return attempt(*self._ctr_command(*arguments)).returncode == os.EX_OK
-
-    def _ctr_command(self, *arguments: str | Path) -> list[str | Path]:
-        socket = self._places.containerd_socket
-        return [program("ctr"), f"--address={socket}", "--namespace=k8s.io", *arguments]

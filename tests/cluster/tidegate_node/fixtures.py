@@ -5,6 +5,7 @@ build/images loaded. Tests that ask for `node` are about a node that can be dist
 part of the run. Nothing is skipped: what cannot start fails.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,8 @@ def node(node_settings: Settings, request: pytest.FixtureRequest) -> Iterator[No
         for archive in archives:
             started.load(archive)
         yield started
+    if not request.session.testsfailed:  # otherwise its logs are wanted
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

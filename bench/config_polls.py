@@ -279,9 +279,7 @@ def main() -> None:
         run(serve(arguments.serve, arguments.folder))
         return
     print(f"loop of the operator: {arguments.loop}")
-    print(
-        f"{'':<12} {'polls':>7} {'answered':>9} {'again':>9} {'last, s':>9} {'half, s':>9} {'MiB more':>8} {'KiB each':>8}"
-    )
+    print(HEADING)
     for count in arguments.polls:
         for row in uvloop.run(measure(count, arguments.loop)):
             print(row, flush=True)

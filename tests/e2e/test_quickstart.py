@@ -124,7 +124,10 @@ def test_without_the_annotation_the_next_pods_have_no_sidecar(followed: Cluster)
 
 
 def test_a_job_finishes(followed: Cluster) -> None:
-    program = "import openai; print(openai.OpenAI().models.list().data[0].id)"
+    program = (
+        "import openai; print(openai.OpenAI().chat.completions.create("
+        "model='gpt-5.4-mini', messages=[{'role': 'user', 'content': 'hello'}]).choices[0].message.content)"
+    )
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -47,6 +47,6 @@ class Image:
 IMAGES = (
     # In every pod: its size is paid for on every node and on every new one's first pod.
     Image(name="sidecar", extra="sidecar", max_own_bytes=60_000_000),
-    Image(name="operator", extra="operator", max_own_bytes=140_000_000),
-    Image(name="demo", extra="cli", max_own_bytes=160_000_000),
+    Image(name="operator", extra="operator", max_own_bytes=150_000_000),
+    Image(name="demo", extra="cli", max_own_bytes=150_000_000),
 )

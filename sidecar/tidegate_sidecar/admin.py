@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import IPv6Address, ip_address
+from typing import Final
 
 import orjson
 from aiohttp import web
 
 from tidegate_policy import wire
+from tidegate_policy.units import parse_duration
 from tidegate_sidecar.config.live import Live
 from tidegate_sidecar.proxy.drain import InFlight
 from tidegate_sidecar.telemetry.metrics import Metrics
 
 _PATHS = ("/healthz", "/readyz", "/metrics", "/config")
+MAX_WAIT_MS: Final = 10_000
+"""Longer than any probe that asks `/readyz` to wait."""
 
 
 class Admin:
@@ -39,9 +44,23 @@ class Admin:
         if path == "/healthz":
             return _json(200, self._health())
         if path == "/readyz":
-            ready = self._live.pipeline is not None and not self._in_flight.draining
-            return _json(200 if ready else 503, {"ready": ready, **self._health()})
+            return await self._ready(request.query.get("wait", ""))
         return self._config(request.remote)
+
+    async def _ready(self, wait: str) -> web.Response:
+        """Readiness, at once or as soon as it is there: a probe that came too early would be the last one for seconds."""
+        try:
+            wait_ms = min(parse_duration(wait), MAX_WAIT_MS) if wait else 0
+        except ValueError as error:
+            return web.Response(status=400, text=f"wait: {error}\n")
+        if wait_ms and not self._live.configured.is_set() and not self._in_flight.draining:
+            try:
+                async with asyncio.timeout(wait_ms / 1_000):
+                    await self._live.configured.wait()
+            except TimeoutError:
+                pass
+        ready = self._live.pipeline is not None and not self._in_flight.draining
+        return _json(200 if ready else 503, {"ready": ready, **self._health()})
 
     def _health(self) -> dict[str, object]:
         """The process runs, so it is alive; what is wrong with its configuration stands beside that."""

@@ -78,7 +78,7 @@ def test_probes_ask_what_the_sidecar_answers() -> None:
         sidecar = sidecar_of(pod(annotations={"tidegate.dev/startup": startup.value}))
         probes = [sidecar[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
         assert {probe["port"] for probe in probes} == {ADMIN_PORT}
-        assert {probe["path"] for probe in probes} <= set(admin._PATHS)
+        assert {probe["path"].partition("?")[0] for probe in probes} <= set(admin._PATHS)
 
 
 def test_the_application_waits_for_a_configuration_only_where_that_is_wanted() -> None:
@@ -88,12 +88,12 @@ def test_the_application_waits_for_a_configuration_only_where_that_is_wanted() -
         ]["path"]
         for startup in Startup
     }
-    assert paths == {Startup.START: "/healthz", Startup.WAIT: "/readyz"}
+    assert paths == {Startup.START: "/healthz", Startup.WAIT: "/readyz?wait=3s"}
 
 
 def test_a_platform_that_waits_does_not_wait_beside_a_mesh_that_starts_later() -> None:
     platform = replace(PLATFORM, template=replace(TEMPLATE, startup=Startup.WAIT))
-    assert sidecar_of(pod(), platform)["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert sidecar_of(pod(), platform)["startupProbe"]["httpGet"]["path"] == "/readyz?wait=3s"
     beside = pod(container(), container("linkerd-proxy"))
     assert sidecar_of(beside, platform)["startupProbe"]["httpGet"]["path"] == "/healthz"
 

@@ -44,6 +44,17 @@ class TestTheFirstConfiguration:
             assert (await sidecar.admin("/healthz")).json["config"]["state"] == "applied"
             assert await sidecar.metric("tidegate_config_loaded_timestamp_seconds") > 1.7e9
 
+    async def test_is_told_at_once_to_a_probe_that_waits(self, simulator: Simulator) -> None:
+        """A probe that comes too early would be the last one for seconds."""
+        async with running_sidecar() as sidecar, asyncio.TaskGroup() as tasks:
+            probe = tasks.create_task(sidecar.admin("/readyz?wait=10s"))
+            assert (await sidecar.admin("/readyz?wait=1ms")).status == 503
+            assert (await sidecar.admin("/readyz?wait=soon")).status == 400
+            assert not probe.done()
+            await sidecar.reload(one(simulator))
+            async with asyncio.timeout(5):
+                assert (await probe).status == 200
+
     async def test_that_is_refused_is_told_to_callers(self) -> None:
         async with running_sidecar() as sidecar:
             sidecar.source.refuse("config.json: pools: missing")

@@ -58,7 +58,7 @@ async def test_the_text_is_valid_and_each_metric_says_what_it_is(simulator: Simu
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     for name, family in families.items():
-        assert name.startswith(("ai_", "tidegate_")), name
+        assert name.startswith(("ai_", "tidegate_", "process_")), name
         assert len(family.documentation) > 10, name
         assert family.type in {"counter", "gauge", "histogram"}
     assert set(families) >= {

@@ -17,15 +17,15 @@ def main(model: str, chunks: str, pause_ms: str) -> None:
     """Take one stream."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    stream = openai.OpenAI(max_retries=0, timeout=60).chat.completions.create(
-        model=model,
-        messages=[{"role": "user", "content": "tell me a story"}],
-        stream=True,
-        # Words that the simulated provider understands.
-        extra_headers={"x-simulate-chunks": chunks, "x-simulate-chunk-delay": f"{pause_ms}ms"},
-    )
     taken, finish = 0, ""
     try:
+        stream = openai.OpenAI(max_retries=0, timeout=60).chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": "tell me a story"}],
+            stream=True,
+            # Words that the simulated provider understands.
+            extra_headers={"x-simulate-chunks": chunks, "x-simulate-chunk-delay": f"{pause_ms}ms"},
+        )
         for event in stream:
             if taken == 0:
                 print(json.dumps({"begun": True}), flush=True)

@@ -36,6 +36,8 @@ _SPARE_S: Final = 5
 _START_S: Final = 120
 """Within this time the process has to listen, or it is started again."""
 _WAIT_S: Final = 86_400
+_READY: Final = "/readyz?wait=3s"
+"""Answered as soon as there is a configuration: most often a moment after the sidecar listens, and before the next probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +166,10 @@ def _mounts(template: Template) -> list[dict[str, Any]]:
 
 def _probes(startup: Startup) -> dict[str, Any]:
     # The containers after a sidecar start when its startup probe has succeeded.
-    path, patience = ("/healthz", _START_S) if startup is Startup.START else ("/readyz", _WAIT_S)
+    path, patience = ("/healthz", _START_S) if startup is Startup.START else (_READY, _WAIT_S)
     return {
         "startupProbe": _probe(path, period_s=1, failures=patience),
-        "readinessProbe": _probe("/readyz", period_s=5, failures=3),
+        "readinessProbe": _probe(_READY, period_s=5, failures=3),
         "livenessProbe": _probe("/healthz", period_s=10, failures=6),
     }
 

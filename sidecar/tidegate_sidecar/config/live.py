@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from tidegate_sidecar.clock import Clock
@@ -23,12 +24,14 @@ class Live:
     Attributes:
         pipeline: in force; None until the first configuration.
         problem: why the newest configuration is not in force; empty when it is.
+        configured: set once there is a pipeline.
     """
 
     def __init__(self, clock: Clock, metrics: Metrics) -> None:
         """Have no configuration yet."""
         self.pipeline: Pipeline | None = None
         self.problem = ""
+        self.configured = asyncio.Event()
         self._clock = clock
         self._metrics = metrics
         metrics.breaker_state.read = self._breaker_states
@@ -56,6 +59,7 @@ class Live:
             self._refuse_built(loaded, f"{type(error).__name__}: {error}")
             return
         self.pipeline = pipeline
+        self.configured.set()
         self.problem = ""
         self._metrics.reloads.labels("applied").inc()
         self._metrics.config_refused.set(0)

@@ -15,6 +15,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -36,6 +37,7 @@ class Metrics:
         # The library's own switch, for the process: a `_created` beside each counter would double the series.
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no annotation for it
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.calls = Counter(
             "ai_requests",
             "Calls by how they ended: what the application got, and the code where Tidegate answered.",

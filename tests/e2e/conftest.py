@@ -64,12 +64,13 @@ def release(
     cluster: Cluster, node_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
     """The chart with its own defaults: two replicas of operator and injector, in a restricted namespace."""
+    from e2e_site import stepping  # noqa: PLC0415 - pytest has to import plugins first
     from e2e_site.release import SYSTEM, Release  # noqa: PLC0415 - pytest has to import plugins first
     from tidegate_cluster.builder import provide  # noqa: PLC0415 - the same
 
     helm = provide(["helm"], node_settings, print)["helm"]
     release = Release(helm, tmp_path_factory.mktemp("helm"), cluster)
-    release.install()
+    release.install(f"--set=sidecar.images={{{stepping.REFERENCE}}}")
     yield release
     if release("list", "--short").strip():
         release.uninstall()

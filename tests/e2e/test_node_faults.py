@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from conftest import SITE
+from e2e_site import stepping
 from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.following import Following, now_ms
 from e2e_site.metrics import metric
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 SIDECAR = "tidegate-sidecar"
 AGE = "tidegate_config_age_seconds"
 OLD_S = 15
+FEW = 3
+ASK = ["python3", "/programs/chat.py", MODEL, "0.5"]
 IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
 
 
@@ -197,6 +203,66 @@ def test_certificates_are_replaced_while_pods_are_made(
     assert refused == []
     assert admitted
     assert callers.failures(began_ms) == []
+
+
+def test_a_step_of_the_wall_clock_gives_no_call_back(
+    installed: Cluster, node: Node, callers: Following, tmp_path: Path
+) -> None:
+    """The sidecar's clock is stepped by an hour, forth and back: limits count on, and edits are followed."""
+    assert callers.calls()
+    node.load(stepping.build(tmp_path / "stepping"))
+    installed.apply(stepped_policy(FEW))
+    document = pod("stepped", SITE, pod_spec("app", ASK), image=stepping.REFERENCE)
+    installed.apply(document)
+
+    def said() -> list[dict[str, Any]]:
+        try:
+            return [json.loads(line) for line in installed.logs(SITE, "stepped", "app").splitlines()]
+        except KubectlFailedError:
+            return []
+
+    def answered() -> int:
+        return sum(it["status"] == 200 for it in said())
+
+    def recorded_s() -> float:
+        """When the sidecar thinks that its last call was."""
+        lines = installed.logs(SITE, "stepped", SIDECAR).splitlines()
+        records = [json.loads(line) for line in lines if line.startswith("{")]
+        return datetime.fromisoformat(records[-1]["time"]).timestamp()
+
+    installed.wait_until(
+        lambda: any(it["status"] == 429 for it in said()), namespace=SITE, what="the limit", within_s=90
+    )
+    for step_h in (1, -1):
+        before = len(said())
+        program = f"open({stepping.STEP_FILE!r}, 'w').write('{step_h:+d}h')"
+        installed.exec(SITE, "stepped", SIDECAR, "python3", "-c", program)
+        installed.wait_until(
+            lambda before=before: len(said()) >= before + 2 * FEW,  # type: ignore[misc]
+            namespace=SITE,
+            what="calls after the step",
+        )
+        assert abs(recorded_s() - time.time() - step_h * 3600) < 60, "the clock was not stepped"
+        assert answered() == FEW
+        assert {it["status"] for it in said()[before:]} == {429}
+    installed.apply(stepped_policy(1_000))
+    installed.wait_until(
+        lambda: answered() > FEW, namespace=SITE, what="the edit, with a clock that is wrong", within_s=90
+    )
+    installed.kubectl("delete", "pod", "stepped", f"--namespace={SITE}", "--wait=false")
+
+
+def stepped_policy(requests: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "AIPolicy",
+        "metadata": {"name": "stepped", "namespace": SITE},
+        "spec": {
+            "selector": {"matchLabels": {"app": "stepped"}},
+            "providerPools": [{"name": "models"}],
+            "rateLimits": [{"name": "an-hour", "requests": requests, "per": "1h"}],
+        },
+    }
 
 
 def ends_at(cluster: Cluster, name: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -80,6 +81,9 @@ class Injector:
         listen = self._settings.listen
         address = Address.of(await self._webhook.start(listen.host, listen.port))
         self._is_listening = True
+        # What was imported stays. Walking through all of it would hold up the reviews of that moment.
+        gc.collect()
+        gc.freeze()
         _log.info("reviewing on %s, injecting %s", address, self._settings.template.image)
         on_listening(address)
 

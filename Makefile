@@ -72,7 +72,7 @@ node-down: $(READY) ## End it, or take away what a killed one left
 kind-up: $(READY) ## The same on kind, for people with Docker: builds, makes the cluster, loads the images
 	PYTHONPATH=images $(BIN)/python -m tidegate_images kind
 
-test-e2e: $(READY) ## Install and use everything on a cluster: KUBECONFIG's, else on a node of its own (root, make images)
+test-e2e: $(READY) $(if $(KUBECONFIG),,images) ## Install and use everything on a cluster: KUBECONFIG's, which has the images, else on a node of its own (root)
 	$(BIN)/pytest tests/e2e $(ARGS)
 
 clean: ## Remove what the targets above made

@@ -1,4 +1,3 @@
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +5,7 @@ from pathlib import Path
 import pytest
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_testing.operators import Cluster, OperatorProcess
+from tidegate_testing.prepared import PreparedProgram
 
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
 
@@ -29,7 +29,7 @@ def installed(control_plane: ControlPlane) -> Cluster:
 def cluster(installed: Cluster) -> Iterator[Cluster]:
     """The same, and afterwards it runs, is thawed and has nothing of a test's cluster-scoped objects."""
     yield installed
-    installed.kubectl("delete", "clusteraipolicies", "--all")
+    installed.objects.delete("clusteraipolicies", "")
 
 
 @pytest.fixture
@@ -54,14 +54,21 @@ def home(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture
 def account(cluster: Cluster, home: str) -> Path:
     """A kubeconfig of the operator's ServiceAccount, with the rights that deploy/rbac gives and no others."""
-    items = {"apiVersion": "v1", "kind": "List", "items": account_manifests(OPERATOR, home)}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+    cluster.apply(*account_manifests(OPERATOR, home))
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{home}")
     return cluster.control_plane.kubeconfig_for(f"system:serviceaccount:{home}:{OPERATOR.name}", groups)
 
 
+@pytest.fixture(scope="session")
+def program() -> Iterator[PreparedProgram]:
+    with PreparedProgram("tidegate_operator") as prepared:
+        yield prepared
+
+
 @pytest.fixture
-def operator(account: Path, home: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
+def operator(
+    program: PreparedProgram, account: Path, home: str, tmp_path: Path
+) -> Iterator[Callable[..., OperatorProcess]]:
     """Starts replicas; those that still run at the end of the test must end well by SIGTERM."""
     started: list[OperatorProcess] = []
 
@@ -71,6 +78,7 @@ def operator(account: Path, home: str, tmp_path: Path) -> Iterator[Callable[...,
             namespace=home,
             folder=tmp_path,
             settings=settings,
+            program=program,
         )
         started.append(process)
         return process.start()

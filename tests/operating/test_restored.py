@@ -55,7 +55,8 @@ def test_after_a_restore_a_new_epoch_begins_and_sidecars_follow(
 ) -> None:
     cluster = Cluster(own_control_plane)
     cluster.install()
-    cluster.kubectl("create", "serviceaccount", "default", "--namespace=default")
+    account = {"name": "default", "namespace": "default"}
+    cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
     cluster.apply(pool("default"), policy("default"), injected_pod("default", "chat-0"))
     backup = Backup(own_control_plane)
     backup.make()

@@ -3,7 +3,6 @@
 That what is allowed is also enough is proved in tests/operating, where every operator runs with these rights alone.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,10 +96,14 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str = 
         attributes = {"group": group, "resource": plural, "subresource": subresource}
         spec = {"resourceAttributes": {**attributes, "verb": verb, "namespace": namespace, "name": name}}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
-    printed = cluster.kubectl(
-        "create", "-f", "-", "-o=json", "--validate=false", f"--as={user}", stdin=json.dumps(review)
+    answer = cluster.control_plane.request(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        body=review,
+        headers={"Impersonate-User": user},
     )
-    return bool(json.loads(printed)["status"]["allowed"])
+    assert answer.status == 201, answer.text
+    return bool(answer.json()["status"]["allowed"])
 
 
 def questions(right: Right) -> Iterator[tuple[str, str, str]]:

@@ -239,15 +239,32 @@ class ControlPlane:
                 raise KubectlFailedError("\n".join([str(error), *failures])) from error
             raise
 
-    def request(self, method: str, path: str, *, body: Any = None, timeout_s: float = 30) -> Answer:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30,
+    ) -> Answer:
         """Send one request to the API as the administrator; `body` is any JSON value.
+
+        `headers` may say another content type, or whom to impersonate.
 
         Raises:
             OSError, HTTPException: no answer (`loopback.UNREACHABLE`). An error status is an `Answer`.
         """
         port = self._servers.port(_APISERVER)
         return request(
-            port, method, path, address=self._address, tls=self._tls, body=body, timeout_s=timeout_s
+            port,
+            method,
+            path,
+            address=self._address,
+            tls=self._tls,
+            body=body,
+            headers=headers,
+            timeout_s=timeout_s,
         )
 
     def token(self, namespace: str, serviceaccount: str, audience: str, pod: str | None = None) -> str:

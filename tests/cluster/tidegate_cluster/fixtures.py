@@ -19,6 +19,8 @@ from tidegate_cluster.settings import Settings, settings_from_environment
 from tidegate_cluster.waiting import wait_until
 
 _OK = 200
+_CREATED = 201
+_CONFLICT = 409
 _SERVICE_ACCOUNT_LIMIT_S = 30
 
 
@@ -75,15 +77,22 @@ def temporary_namespace(control_plane: ControlPlane) -> Iterator[str]:
     objects, but what is in it stays, and a watch of all namespaces goes on seeing it.
     """
     name = f"test-{uuid4().hex[:10]}"
-    control_plane.kubectl("create", "namespace", name)
+    path = f"/api/v1/namespaces/{name}"
+    _create(control_plane, "/api/v1/namespaces", name)
     try:
         if control_plane.has_controllers:
             _wait_for_service_account(control_plane, name)
         else:
-            control_plane.kubectl("create", "serviceaccount", "default", f"--namespace={name}")
+            _create(control_plane, f"{path}/serviceaccounts", "default")
         yield name
     finally:
-        control_plane.kubectl("delete", "namespace", name, "--wait=false")
+        answer = control_plane.request("DELETE", path)
+        assert answer.status in {_OK, _CONFLICT}, answer.text  # a conflict: it is being deleted already
+
+
+def _create(control_plane: ControlPlane, collection: str, name: str) -> None:
+    answer = control_plane.request("POST", collection, body={"metadata": {"name": name}})
+    assert answer.status == _CREATED, answer.text
 
 
 def _wait_for_service_account(control_plane: ControlPlane, namespace: str) -> None:

@@ -4,6 +4,7 @@ import json
 import random
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -61,10 +62,12 @@ def request(
     address: str = ADDRESS,
     tls: ssl.SSLContext | None = None,
     body: Any = None,
+    headers: Mapping[str, str] | None = None,
     timeout_s: float,
 ) -> Answer:
     """Send one request to `address` over a connection of its own; `body` is sent as JSON unless None.
 
+    `headers` come after our own, and count where they have one's name.
     `timeout_s` is for each step (connect, handshake, each read), not for the whole. No proxy is used, whatever the
     environment says.
 
@@ -77,8 +80,8 @@ def request(
         else HTTPSConnection(address, port, timeout=timeout_s, context=tls)
     )
     with closing(connection):
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        connection.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
+        sent = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+        connection.request(method, path, body=None if body is None else json.dumps(body), headers=sent)
         response = connection.getresponse()
         return Answer(status=response.status, text=response.read().decode("utf-8", errors="replace"))
 

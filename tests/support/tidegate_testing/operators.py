@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -13,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tidegate_cluster.controlplane import ControlPlane
-from tidegate_cluster.errors import DeadlinePassedError, KubectlFailedError
+from tidegate_cluster.errors import DeadlinePassedError
 from tidegate_cluster.loopback import UNREACHABLE, Answer, free_port, request
 from tidegate_cluster.waiting import wait_until
+
+from tidegate_testing.objects import Objects
+from tidegate_testing.prepared import PreparedProcess, PreparedProgram
 
 ROOT = Path(__file__).parents[3]
 GROUP = "tidegate.dev"
@@ -58,7 +60,9 @@ class OperatorProcess:
         folder: Path,
         settings: Mapping[str, str],
         periods: Mapping[str, str] = PERIODS,
+        program: PreparedProgram | None = None,
     ) -> None:
+        """Nothing runs yet; without `program` it starts from nothing, as in a pod."""
         self.config_port = free_port()
         self.health_port = free_port()
         self.log_file = folder / f"operator-{self.health_port}.log"
@@ -75,21 +79,27 @@ class OperatorProcess:
         }
         self.may_fail = False
         """Its log may have a traceback: the test makes it fail."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program = program
+        self._process: subprocess.Popen[bytes] | PreparedProcess | None = None
 
     def start(self) -> OperatorProcess:
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tidegate_operator"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if self._program is not None:
+                self._process = self._program.start(
+                    env=self._environment, stdout=log.fileno(), stderr=log.fileno()
+                )
+            else:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tidegate_operator"],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
         return self
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | PreparedProcess:
         assert self._process is not None, "not started"
         return self._process
 
@@ -183,11 +193,12 @@ class OperatorProcess:
 
 
 class Cluster:
-    """A control plane with Tidegate's kinds, as a person with kubectl sees it."""
+    """A control plane with Tidegate's kinds."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self.control_plane = control_plane
         self.kubectl = control_plane.kubectl
+        self.objects = Objects(control_plane)
 
     def install(self) -> None:
         """What README says."""
@@ -195,8 +206,8 @@ class Cluster:
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
-        items = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+        for document in documents:
+            self.objects.apply(document)
 
     def change(self, path: str, **spec: Any) -> None:
         """Set fields of an object's spec, without the time that kubectl takes to start."""
@@ -206,11 +217,11 @@ class Cluster:
         assert answer.status == 200, answer.text
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        self.kubectl("delete", kind, name, f"--namespace={namespace}", "--wait=false")
+        self.objects.delete(kind, namespace, name)
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
-        scope = [f"--namespace={namespace}"] if namespace else []
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o=json", *scope))
+        found = self.objects.find(kind, namespace, name)
+        assert found is not None, f"there is no {kind} {namespace}/{name}"
         return found
 
     def conditions(self, kind: str, namespace: str, name: str) -> dict[str, dict[str, Any]]:
@@ -225,23 +236,17 @@ class Cluster:
 
     def events(self, namespace: str, name: str) -> list[str]:
         """Reasons of the events about an object, in the order of time."""
-        items = json.loads(
-            self.kubectl("get", "events.v1.events.k8s.io", "-o=json", f"--namespace={namespace}")
-        )
-        found = [it for it in items["items"] if it["regarding"]["name"] == name]
+        items = self.control_plane.request("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+        found = [it for it in items.json()["items"] if it["regarding"]["name"] == name]
         return [it["reason"] for it in sorted(found, key=lambda it: it["eventTime"] or "")]
 
     def exists(self, kind: str, namespace: str, name: str) -> bool:
-        try:
-            self.get(kind, namespace, name)
-        except KubectlFailedError:
-            return False
-        return True
+        return self.objects.find(kind, namespace, name) is not None
 
     def clear(self, namespace: str) -> None:
         """Remove everything of ours in a namespace; without controllers nobody else does."""
-        kinds = "aipolicies,providerpools,providercredentials,pods"
-        self.kubectl("delete", kinds, "--all", f"--namespace={namespace}", "--force", "--grace-period=0")
+        for kind in ("aipolicies", "providerpools", "providercredentials", "pods"):
+            self.objects.delete(kind, namespace, at_once=True)
 
 
 def pool(namespace: str, name: str = "models", **spec: Any) -> dict[str, Any]:

@@ -72,7 +72,10 @@ node-down: $(READY) ## End it, or take away what a killed one left
 kind-up: $(READY) ## The same on kind, for people with Docker: builds, makes the cluster, loads the images
 	PYTHONPATH=images $(BIN)/python -m tidegate_images kind
 
-test-e2e: $(READY) $(if $(KUBECONFIG),,images) ## Install and use everything on a cluster: KUBECONFIG's, which has the images, else on a node of its own (root)
+test-e2e: $(READY) ## Install and use everything on a cluster: KUBECONFIG's, which has the images, else on a node of its own (root)
+ifndef KUBECONFIG
+	$(MAKE) images ARGS=
+endif
 	$(BIN)/pytest tests/e2e $(ARGS)
 
 clean: ## Remove what the targets above made

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import SITE
-from e2e_site.applications import MODEL, OTHER_MODEL, deployment, pod, pod_spec, policy
+from e2e_site.applications import MODEL, deployment, pod, pod_spec
 from e2e_site.following import Following, now_ms
-from e2e_site.release import SYSTEM, Release
+from e2e_site.release import Release
 from e2e_site.table import Table
 from tidegate_cluster.errors import KubectlFailedError
 
@@ -39,14 +38,6 @@ def wait_ready(cluster: Cluster, name: str) -> None:
 
 def delete(cluster: Cluster, name: str) -> None:
     cluster.kubectl("delete", "pod", name, f"--namespace={SITE}", "--wait=false", "--ignore-not-found")
-
-
-def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], bool]:
-    """Whether some pod's calls of the other model have had this outcome since a moment."""
-    return lambda: any(
-        it.get("model") == OTHER_MODEL and it["status"] == status and it["at_ms"] >= since_ms
-        for it in callers.said()
-    )
 
 
 def test_without_an_operator_sidecars_go_on_and_new_pods_wait_and_heal(
@@ -107,48 +98,6 @@ def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
     callers.wait_for_calls(10)
     assert callers.failures(began_ms) == []
     delete(installed, "plain")
-
-
-def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
-    installed: Cluster, release: Release, callers: Following, table: Table
-) -> None:
-    began_ms, before = now_ms(), callers.calls()
-    lease = installed.get("lease", "tidegate-operator", SYSTEM)
-    holder = str(lease["spec"]["holderIdentity"])
-    leader = next(name for name in release.pods("tidegate-operator") if name in holder)
-    installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--grace-period=0", "--force")
-    killed_s = time.monotonic()
-
-    installed.apply(policy(SITE, models=(MODEL,)))
-    installed.wait_until(enforced(callers, began_ms, 403), namespace=SITE, what="the edit without a leader")
-    enforced_s = time.monotonic() - killed_s
-    installed.wait_until(
-        lambda: (
-            installed.get("lease", "tidegate-operator", SYSTEM)["spec"]["holderIdentity"]
-            not in {holder, "", None}
-        ),
-        namespace=SYSTEM,
-        what="another holder of the Lease",
-    )
-    table.add(
-        "leader killed: an edit is enforced, another leads",
-        f"after {enforced_s:.1f} s, after {time.monotonic() - killed_s:.1f} s",
-    )
-    again_ms = now_ms()
-    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
-    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
-    installed.wait_until(
-        lambda: (
-            installed.get("aipolicies.tidegate.dev", "all", SITE)["status"]["observedGeneration"]
-            == installed.get("aipolicies.tidegate.dev", "all", SITE)["metadata"]["generation"]
-        ),
-        namespace=SITE,
-        what="the status by the new leader",
-    )
-    lost = callers.failures(began_ms)
-    table.add("calls lost when the leader is killed", f"{len(lost)} of {callers.calls() - before}")
-    assert lost == []
-    installed.wait_for_rollout(SYSTEM, "deployment/tidegate-operator")
 
 
 @pytest.mark.usefixtures("callers")

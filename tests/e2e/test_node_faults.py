@@ -44,6 +44,49 @@ def caller_pod(cluster: Cluster) -> str:
     return str(cluster.pods(SITE, "app=caller")[0]["metadata"]["name"])
 
 
+def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
+    installed: Cluster, node: Node, release: Release, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    lease = installed.get("lease", "tidegate-operator", SYSTEM)
+    holder = str(lease["spec"]["holderIdentity"])
+    leader = next(name for name in release.pods("tidegate-operator") if name in holder)
+    (container,) = installed.get("pod", leader, SYSTEM)["spec"]["containers"]
+    node.kill_container(SYSTEM, leader, container["name"])
+    killed_s = time.monotonic()
+
+    installed.apply(policy(SITE, models=(MODEL,)))
+    installed.wait_until(enforced(callers, began_ms, 403), namespace=SITE, what="the edit without a leader")
+    enforced_s = time.monotonic() - killed_s
+    installed.wait_until(
+        lambda: (
+            installed.get("lease", "tidegate-operator", SYSTEM)["spec"]["holderIdentity"]
+            not in {holder, "", None}
+        ),
+        namespace=SYSTEM,
+        what="another holder of the Lease",
+    )
+    table.add(
+        "leader killed: an edit is enforced, another leads",
+        f"after {enforced_s:.1f} s, after {time.monotonic() - killed_s:.1f} s",
+    )
+    again_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
+    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
+    installed.wait_until(
+        lambda: (
+            installed.get("aipolicies.tidegate.dev", "all", SITE)["status"]["observedGeneration"]
+            == installed.get("aipolicies.tidegate.dev", "all", SITE)["metadata"]["generation"]
+        ),
+        namespace=SITE,
+        what="the status by the new leader",
+    )
+    lost = callers.failures(began_ms)
+    table.add("calls lost when the leader is killed", f"{len(lost)} of {callers.calls() - before}")
+    assert lost == []
+    installed.wait_for_rollout(SYSTEM, "deployment/tidegate-operator")
+
+
 def test_without_an_api_server_calls_go_on_and_edits_follow(
     installed: Cluster, node: Node, callers: Following, table: Table
 ) -> None:
@@ -71,7 +114,7 @@ def test_a_sidecar_that_is_cut_off_goes_on_and_says_how_old_its_configuration_is
 ) -> None:
     began_ms = now_ms()
     name = caller_pod(installed)
-    rule = ("OUTPUT", "--protocol=tcp", "--dport=8443", "--jump=DROP")
+    rule = ("OUTPUT", "--protocol", "tcp", "--dport", "8443", "--jump", "DROP")
 
     def age() -> float:
         return metric(installed, SITE, name, 19290, AGE)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tidegate_node.access import Cluster
 
 _PAUSE_S = 0.5
+_LIMIT_S = 30
 
 
 class Following:
@@ -54,10 +55,12 @@ class Following:
     def said(self) -> list[dict[str, Any]]:
         """All lines of all pods, each with the pod's name, in the order of their times."""
         lines: list[dict[str, Any]] = []
-        for file in self._folder.glob("*.log"):
+        for first in self._folder.glob("*.log"):
+            # A log that is read again has everything that the former one had, as soon as it is the longer one.
+            file = max(first, first.with_suffix(".again"), key=_size)
             # The last line of a container that was killed may be cut.
             whole = (it for it in file.read_text(encoding="utf-8").splitlines() if it[:1] + it[-1:] == "{}")
-            lines += [{**json.loads(line), "pod": file.stem} for line in whole]
+            lines += [{**json.loads(line), "pod": first.stem} for line in whole]
         return sorted(lines, key=lambda it: it["at_ms"])
 
     def failures(self, since_ms: int) -> list[dict[str, Any]]:
@@ -85,28 +88,27 @@ class Following:
             done = self._run(
                 "get", "pods", f"--selector=app={self._app}", "--output=jsonpath={.items[*].metadata.name}"
             )
-            for name in done.split():
+            for name in (done or "").split():
                 if name not in self._threads:
                     thread = threading.Thread(target=self._follow, args=(name,), name=f"log of {name}")
                     self._threads[name] = thread
                     thread.start()
 
     def _follow(self, pod: str) -> None:
-        best, fresh = self._folder / f"{pod}.log", self._folder / f"{pod}.fresh"
-        is_first = True
+        first = self._folder / f"{pod}.log"
+        again = first.with_suffix(".again")
+        target = first
         while not self._is_over.is_set():
-            target = best if is_first or not best.stat().st_size else fresh
-            with target.open("wb") as file:
-                self._log(pod, file)
-            if target is fresh and fresh.stat().st_size >= best.stat().st_size:
-                fresh.replace(best)
-            is_first = False
-            if not self._is_over.is_set() and self._is_gone(pod):
+            self._log(pod, target)
+            if _size(again) > _size(first):
+                again.replace(first)
+            target = again
+            if self._is_gone(pod):
                 return
             self._is_over.wait(_PAUSE_S)
 
-    def _log(self, pod: str, file: IO[bytes]) -> None:
-        with self._lock:
+    def _log(self, pod: str, target: Path) -> None:
+        with self._lock, target.open("wb") as file:
             if self._is_over.is_set():
                 return
             process = subprocess.Popen(
@@ -119,23 +121,26 @@ class Following:
         process.wait()
 
     def _is_gone(self, pod: str) -> bool:
-        done = subprocess.run(
-            self._command("get", "pod", pod, "--ignore-not-found", "--output=name"),
-            capture_output=True,
-            check=False,
-            timeout=30,
-        )
-        return done.returncode == 0 and not done.stdout
+        done = self._run("get", "pod", pod, "--ignore-not-found", "--output=name")
+        return done is not None and not done
 
-    def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            self._command(*arguments), capture_output=True, text=True, check=False, timeout=30
-        )
-        return done.stdout if done.returncode == 0 else ""
+    def _run(self, *arguments: str) -> str | None:
+        """What kubectl printed; None when it failed, as it does when the API server is away."""
+        try:
+            done = subprocess.run(
+                self._command(*arguments), capture_output=True, text=True, check=False, timeout=_LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        return done.stdout if done.returncode == 0 else None
 
     def _command(self, *arguments: str) -> list[str]:
         where = (f"--kubeconfig={self._cluster.kubeconfig}", f"--namespace={self._namespace}")
         return [str(self._cluster.program), *where, "--request-timeout=0", *arguments]
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else -1
 
 
 def now_ms() -> int:

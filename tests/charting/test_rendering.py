@@ -101,6 +101,11 @@ def test_certificates_for_an_injector_elsewhere_are_refused(helm: Helm) -> None:
         helm.text("--set=injector.url=https://10.0.0.9:9443", profile="cert-manager")
 
 
+def test_nothing_is_scraped_twice(helm: Helm) -> None:
+    with pytest.raises(HelmError, match="scraped twice"):
+        helm.text("--set=monitoring.podMonitors.enabled=true", profile="ha")
+
+
 def test_rendering_twice_gives_the_same_bytes(helm: Helm) -> None:
     """No chance and no clock: who renders again, as GitOps does all the time, sees no difference."""
     assert helm.text(profile="everything") == helm.text(profile="everything")

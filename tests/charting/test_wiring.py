@@ -47,6 +47,13 @@ def test_everything_that_selects_pods_selects_these(helm: Helm, profile: str) ->
             monitor = objects["PodMonitor", "tidegate"]["spec"]
             selectors.append(monitor["selector"]["matchLabels"])
             assert {it["port"] for it in monitor["podMetricsEndpoints"]} <= set(ports_of(pod))
+        if ("ServiceMonitor", "tidegate") in objects:
+            monitor = objects["ServiceMonitor", "tidegate"]["spec"]
+            assert (
+                monitor["selector"]["matchLabels"].items()
+                <= objects["Service", name]["metadata"]["labels"].items()
+            )
+            assert {it["port"] for it in monitor["endpoints"]} <= {port["name"] for port in service["ports"]}
         assert all(selector.items() <= labels for selector in selectors)
         assert {port["targetPort"] for port in service["ports"]} <= set(ports_of(pod))
         probed = {
@@ -58,9 +65,9 @@ def test_everything_that_selects_pods_selects_these(helm: Helm, profile: str) ->
 def test_addresses_are_those_that_programs_know(helm: Helm) -> None:
     objects = helm.render()
     template = read_injector(environment_of(objects["Deployment", INJECTOR_NAME])).template
-    (port,) = objects["Service", OWN_NAME]["spec"]["ports"]
+    port, _ = objects["Service", OWN_NAME]["spec"]["ports"]
     assert template.operator_url == f"https://{OWN_NAME}.{NAMESPACE}.svc:{port['port']}"
-    (port,) = objects["Service", INJECTOR_NAME]["spec"]["ports"]
+    port, _ = objects["Service", INJECTOR_NAME]["spec"]["ports"]
     for entry in objects["MutatingWebhookConfiguration", "ai-tidegate-injector"]["webhooks"]:
         service = entry["clientConfig"]["service"]
         assert (service["namespace"], service["name"], service["port"]) == (
@@ -104,14 +111,18 @@ def test_certificates_come_from_where_they_are_made(helm: Helm, profile: str) ->
         assert CERTIFICATES_FOLDER in [it["mountPath"] for it in mounts]
 
 
-def test_sidecars_are_found_by_what_the_injector_writes(helm: Helm) -> None:
-    objects = helm.render(profile="everything")
+@pytest.mark.parametrize("profile", ["everything", "ha"])
+def test_sidecars_are_found_by_what_the_injector_writes(helm: Helm, profile: str) -> None:
+    objects = helm.render(profile=profile)
     template = read_injector(environment_of(objects["Deployment", INJECTOR_NAME])).template
     (port,) = container(template, "", NO_OVERRIDES, PodFacts())["ports"]
     monitor = objects["PodMonitor", "tidegate-sidecars"]["spec"]
     assert monitor["selector"]["matchLabels"] == INJECTED
     assert [it["port"] for it in monitor["podMetricsEndpoints"]] == [port["name"]]
-    callers = objects["NetworkPolicy", OWN_NAME]["spec"]["ingress"][0]["from"]
+
+
+def test_sidecars_may_call_the_operator(helm: Helm) -> None:
+    callers = helm.render(profile="everything")["NetworkPolicy", OWN_NAME]["spec"]["ingress"][0]["from"]
     assert {"namespaceSelector": {}, "podSelector": {"matchLabels": INJECTED}} in callers
 
 

@@ -16,7 +16,7 @@ run: $(READY) ## Run the main job: examples/quickstart with a simulated provider
 
 ##@ Develop
 test: $(READY) ## Run the tests. ARGS="-k limit -x" is given to pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
 prove: $(READY) ## Run the faults at full length: the periods of production, in which some are noticed after minutes
 	TIDEGATE_FULL_LENGTH=1 $(BIN)/pytest --numprocesses=4 --dist=load $(ARGS) tests/operating

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import queue
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from tidegate_testing.prepared import PreparedProgram
 
 DEADLINE_S = 30.0
 
@@ -67,19 +67,21 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 class Program:
     """`tidegate` as a process; all waiting has a deadline."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tidegate_cli", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def __init__(self, tidegate: PreparedProgram, *arguments: str) -> None:
+        pipes = [os.pipe(), os.pipe()]
+        (_, out), (_, err) = pipes
+        try:
+            self._process = tidegate.start(*arguments, env=os.environ, stdout=out, stderr=err)  # noqa: TID251
+        finally:
+            os.close(out)
+            os.close(err)
+        streams = [open(ours, "rb") for ours, _ in pipes]  # noqa: PTH123, SIM115 - `_read` closes them
         self.out: list[str] = []
         self.err: list[str] = []
         self._news: queue.Queue[None] = queue.Queue()
         self._readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)
-            for stream, lines in ((self._process.stdout, self.out), (self._process.stderr, self.err))
+            for stream, lines in zip(streams, (self.out, self.err), strict=True)
         ]
         for reader in self._readers:
             reader.start()
@@ -129,13 +131,19 @@ class Program:
         self.wait()
 
 
+@pytest.fixture(scope="session")
+def tidegate() -> Iterator[PreparedProgram]:
+    with PreparedProgram("tidegate_cli") as prepared:
+        yield prepared
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[..., Program]]:
+def start(tidegate: PreparedProgram) -> Iterator[Callable[..., Program]]:
     """Starts the program; whatever still runs at the end of the test is killed."""
     programs: list[Program] = []
 
     def start_program(*arguments: str) -> Program:
-        programs.append(Program(*arguments))
+        programs.append(Program(tidegate, *arguments))
         return programs[-1]
 
     yield start_program

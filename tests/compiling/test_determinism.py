@@ -117,7 +117,7 @@ def everything(compilation: Compilation) -> tuple[object, ...]:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(history=histories())
 def test_what_was_compiled_before_changes_nothing(history: list[Snapshot]) -> None:
     compiler = Compiler()
@@ -131,7 +131,7 @@ def test_what_was_compiled_before_changes_nothing(history: list[Snapshot]) -> No
         former = compilation
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(snapshot=snapshots(), data=st.data())
 def test_the_order_of_objects_changes_nothing(snapshot: Snapshot, data: st.DataObject) -> None:
     shuffled = Snapshot(

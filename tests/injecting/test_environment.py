@@ -5,8 +5,10 @@ Node's clients and google-genai are not installed here; `environment.py` says wh
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,12 +18,8 @@ from injecting_shapes.pods import container, environment_of, pod
 from tidegate_operator.inject.environment import ORIGIN, OURS
 from tidegate_policy.keys import PLACEHOLDER_KEY
 
-CLIENTS = {
-    "openai": "import openai; print(openai.OpenAI().base_url)",
-    "openai module": "import openai; print(openai.chat.completions._client.base_url)",
-    "azure": "import openai; print(openai.AzureOpenAI().base_url)",
-    "anthropic": "import anthropic; client = anthropic.Anthropic(); print(client.base_url, bool(client.auth_headers))",
-}
+MODULE_CLIENT = "import openai; print(openai.chat.completions._client.base_url)"
+"""It reads variables when the module is imported, so it needs a process of its own; the other clients are in this one."""
 
 
 def variables(*own: tuple[str, str], exclude: str = "") -> dict[str, str]:
@@ -31,9 +29,44 @@ def variables(*own: tuple[str, str], exclude: str = "") -> dict[str, str]:
     return environment_of(injected(pod(container(env=env), annotations=annotations)))
 
 
+def openai_client() -> str:
+    import openai  # noqa: PLC0415 - a second of every worker's time, for one of them
+
+    with openai.OpenAI() as client:
+        return str(client.base_url)
+
+
+def azure_client() -> str:
+    import openai  # noqa: PLC0415 - the same
+
+    with openai.AzureOpenAI() as client:
+        return str(client.base_url)
+
+
+def anthropic_client() -> str:
+    import anthropic  # noqa: PLC0415 - the same
+
+    with anthropic.Anthropic() as client:
+        return f"{client.base_url} {bool(client.auth_headers)}"
+
+
+CLIENTS: dict[str, Callable[[], str]] = {
+    "openai": openai_client,
+    "azure": azure_client,
+    "anthropic": anthropic_client,
+}
+
+
 def run(client: str, environment: dict[str, str]) -> str:
+    if client in CLIENTS:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [*os.environ]:  # noqa: TID251 - the environment is what this is about
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return CLIENTS[client]()
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CLIENTS[client]],
+        [sys.executable, "-W", "ignore", "-c", MODULE_CLIENT],
         env=environment,
         capture_output=True,
         text=True,

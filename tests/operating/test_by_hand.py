@@ -127,7 +127,7 @@ def test_other_peoples_conditions_and_fields_are_left_alone(
     assert cluster.conditions("providerpool", team, "models")["Audited"] == foreign
     metadata = cluster.get("providerpool", team, "models")["metadata"]
     assert "finalizers" not in metadata
-    assert list(metadata.get("annotations", {})) == ["kubectl.kubernetes.io/last-applied-configuration"]
+    assert "annotations" not in metadata
 
 
 def test_a_status_that_somebody_changes_is_put_right(

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 _MESSAGE_LIMIT_BYTES = 1 << 20
 _DESCRIPTORS = 3
@@ -141,11 +141,12 @@ class _Interpreter:
     def serve(self) -> dict[str, Any] | None:
         """In a child, return its order; in the interpreter itself, None when there are no more."""
         while True:
-            ready, _, _ = select.select([self._channel, *self._children], [], [])
+            channel = self._channel.fileno()
+            ready, _, _ = select.select([channel, *self._children], [], [])
             for handle in ready:
-                if handle is not self._channel:
+                if handle != channel:
                     self._tell_end(handle)
-            if self._channel in ready:
+            if channel in ready:
                 message, descriptors, _, _ = socket.recv_fds(
                     self._channel, _MESSAGE_LIMIT_BYTES, _DESCRIPTORS
                 )
@@ -188,16 +189,32 @@ class _Interpreter:
 
 def _main(package: str, descriptor: int) -> None:
     importlib.import_module(f"{package}.__main__")
-    order = _Interpreter(socket.socket(fileno=descriptor)).serve()
+    with socket.socket(fileno=descriptor) as channel:
+        order = _Interpreter(channel).serve()
     if order is None:
         return
     os.environ.clear()  # noqa: TID251 - as a new process has it
     os.environ.update(order["env"])  # noqa: TID251 - the same
     time.tzset()
     os.chdir(order["cwd"])
+    # made for what the descriptors were before: a pipe cannot be sought in
+    sys.stdout = _as_now(sys.stdout)
+    sys.stderr = _as_now(sys.stderr)
     sys.argv = [package, *order["arguments"]]
     del sys.modules[f"{package}.__main__"]  # it runs now, as `__main__`
     runpy.run_module(package, run_name="__main__", alter_sys=True)
+
+
+def _as_now(stream: TextIO) -> TextIO:
+    is_for_errors = stream is sys.stderr
+    return open(
+        stream.fileno(),
+        "w",
+        buffering=1 if is_for_errors else -1,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        closefd=False,
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""One simulator per test, on a free port, with the real clients of both providers pointed at it."""
+"""One simulator per test, on a free port, with the real clients of both providers pointed at it.
+
+Their packages take seconds to import, and each worker reads all tests: they are imported by those that need them, and
+what is in them is named by `package.name`.
+"""
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-import anthropic
-import openai
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 from pydantic import BaseModel, TypeAdapter
@@ -14,6 +17,9 @@ from tidegate_cli.simulator.server import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    import anthropic
+    import openai
 
 
 @pytest.fixture
@@ -34,6 +40,8 @@ async def http(simulator: Simulator) -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 async def openai_client(simulator: Simulator) -> AsyncIterator[openai.AsyncOpenAI]:
+    import openai  # noqa: PLC0415 - see above
+
     url = f"{simulator.provider_url('primary')}/v1"
     async with openai.AsyncOpenAI(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
         yield client
@@ -41,17 +49,19 @@ async def openai_client(simulator: Simulator) -> AsyncIterator[openai.AsyncOpenA
 
 @pytest.fixture
 async def anthropic_client(simulator: Simulator) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    import anthropic  # noqa: PLC0415 - see above
+
     url = simulator.provider_url("primary")
     async with anthropic.AsyncAnthropic(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
         yield client
 
 
 @pytest.fixture
-def strictly() -> Callable[[Any, bytes | str], Any]:
+def strictly() -> Callable[[str, bytes | str], Any]:
     """Validates JSON by a client's own model without any conversion, and refuses fields that the model lacks."""
 
-    def validate(kind: Any, data: bytes | str) -> Any:
-        value = TypeAdapter(kind).validate_json(data, strict=True)
+    def validate(kind: str, data: bytes | str) -> Any:
+        value = TypeAdapter(resolve_name(kind)).validate_json(data, strict=True)
         refuse_extras(value)
         return value
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
-from anthropic.types import Message, ModelInfo, RawMessageStreamEvent
-from anthropic.types.shared import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import anthropic
     from aiohttp import ClientSession
 
 PATH = "/v1/messages"
@@ -35,7 +34,7 @@ async def test_message_is_strictly_valid(
     http: ClientSession, message: dict[str, Any], strictly: Callable[..., Any]
 ) -> None:
     async with http.post(PATH, json={**message, "system": "Be brief."}) as response:
-        answer = strictly(Message, await response.read())
+        answer = strictly("anthropic.types.Message", await response.read())
         assert response.headers["request-id"] == "req_simulated_00000001"
     assert [block.text for block in answer.content] == [TEXT]
     assert answer.stop_reason == "end_turn"
@@ -53,7 +52,9 @@ async def test_stream_is_strictly_valid_and_in_order(
         *["content_block_delta"] * 7,
         *("content_block_stop", "message_delta", "message_stop"),
     ]
-    values = [strictly(RawMessageStreamEvent, data) for name, data in events if name != "ping"]
+    values = [
+        strictly("anthropic.types.RawMessageStreamEvent", data) for name, data in events if name != "ping"
+    ]
     assert (values[0].message.usage.input_tokens, values[0].message.usage.output_tokens) == (2, 1)
     assert values[0].message.content == []
     assert "".join(value.delta.text for value in values if value.type == "content_block_delta") == TEXT
@@ -72,7 +73,7 @@ async def test_unreported_usage_is_absent_everywhere(http: ClientSession, messag
 async def test_models_are_strictly_valid(http: ClientSession, strictly: Callable[..., Any]) -> None:
     async with http.get("/v1/models", headers={"anthropic-version": "2023-06-01"}) as response:
         body = await response.json()
-    models = [strictly(ModelInfo, json.dumps(model)) for model in body["data"]]
+    models = [strictly("anthropic.types.ModelInfo", json.dumps(model)) for model in body["data"]]
     assert (body["first_id"], body["last_id"], body["has_more"]) == (models[0].id, models[-1].id, False)
 
 
@@ -94,16 +95,16 @@ async def test_real_client_talks_streams_and_lists(
 @pytest.mark.parametrize(
     ("status", "expected", "kind"),
     [
-        (400, anthropic.BadRequestError, "invalid_request_error"),
-        (401, anthropic.AuthenticationError, "authentication_error"),
-        (403, anthropic.PermissionDeniedError, "permission_error"),
-        (404, anthropic.NotFoundError, "not_found_error"),
-        (422, anthropic.UnprocessableEntityError, "invalid_request_error"),
-        (429, anthropic.RateLimitError, "rate_limit_error"),
-        (500, anthropic.InternalServerError, "api_error"),
-        (503, anthropic.InternalServerError, "api_error"),
-        (504, anthropic.InternalServerError, "timeout_error"),
-        (529, anthropic.InternalServerError, "overloaded_error"),
+        (400, "anthropic.BadRequestError", "invalid_request_error"),
+        (401, "anthropic.AuthenticationError", "authentication_error"),
+        (403, "anthropic.PermissionDeniedError", "permission_error"),
+        (404, "anthropic.NotFoundError", "not_found_error"),
+        (422, "anthropic.UnprocessableEntityError", "invalid_request_error"),
+        (429, "anthropic.RateLimitError", "rate_limit_error"),
+        (500, "anthropic.InternalServerError", "api_error"),
+        (503, "anthropic.InternalServerError", "api_error"),
+        (504, "anthropic.InternalServerError", "timeout_error"),
+        (529, "anthropic.InternalServerError", "overloaded_error"),
     ],
 )
 async def test_failure_reaches_the_real_client_as_its_own_error(
@@ -112,13 +113,13 @@ async def test_failure_reaches_the_real_client_as_its_own_error(
     strictly: Callable[..., Any],
     *,
     status: int,
-    expected: type[anthropic.APIStatusError],
+    expected: str,
     kind: str,
 ) -> None:
     headers = {"x-simulate-status": str(status), "x-simulate-retry-after": "3"}
-    with pytest.raises(expected) as caught:
+    with pytest.raises(resolve_name(expected)) as caught:
         await anthropic_client.messages.create(**message, extra_headers=headers)
-    body = strictly(ErrorResponse, caught.value.response.content)
+    body = strictly("anthropic.types.shared.ErrorResponse", caught.value.response.content)
     assert (caught.value.status_code, body.error.type) == (status, kind)
     assert caught.value.response.headers["retry-after"] == "3"
     assert caught.value.request_id == body.request_id == "req_simulated_00000001"
@@ -135,7 +136,7 @@ async def test_error_inside_a_stream_reaches_the_real_client(
             async for piece in stream.text_stream:
                 pieces.append(piece)  # noqa: PERF401 - what came before the error must survive it
 
-    with pytest.raises(anthropic.APIStatusError, match="overloaded_error"):
+    with pytest.raises(resolve_name("anthropic.APIStatusError"), match="overloaded_error"):
         await read()
     assert pieces == ["Simulated ", "answer "]
 
@@ -158,7 +159,7 @@ async def test_invalid_request_names_the_field(
     field: str,
 ) -> None:
     async with http.post(PATH, json={**message, **change}) as response:
-        body = strictly(ErrorResponse, await response.read())
+        body = strictly("anthropic.types.shared.ErrorResponse", await response.read())
     assert response.status == 400
     assert body.error.type == "invalid_request_error"
     assert body.error.message.startswith(f"{field}: ")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import openai
 import pytest
 import uvloop
 
@@ -15,6 +15,7 @@ from tidegate_cli.simulator.behaviour import Behaviour
 from tidegate_cli.simulator.server import Simulator
 
 if TYPE_CHECKING:
+    import openai
     from aiohttp import ClientSession
 
 PATHS = ["/v1/chat/completions", "/v1/messages"]
@@ -259,7 +260,7 @@ async def test_behaviour_set_for_a_provider_holds_until_reset(
 ) -> None:
     simulator.set_behaviour("primary", Behaviour(status=429))
     for _ in range(2):
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(resolve_name("openai.RateLimitError")):
             await openai_client.chat.completions.create(**chat)
     async with http.post("/v1/chat/completions", json=chat) as response:
         assert response.status == 200

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai.types import Model
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import openai
     from aiohttp import ClientSession
 
     from tidegate_cli.simulator.server import Simulator
@@ -33,7 +32,7 @@ async def test_completion_is_strictly_valid(
     http: ClientSession, chat: dict[str, Any], strictly: Callable[..., Any]
 ) -> None:
     async with http.post(PATH, json={**chat, "n": 2}) as response:
-        completion = strictly(ChatCompletion, await response.read())
+        completion = strictly("openai.types.chat.ChatCompletion", await response.read())
         assert response.headers["x-request-id"] == "req_simulated_00000001"
         assert response.headers["x-simulated-provider"] == "default"
     assert [choice.message.content for choice in completion.choices] == [TEXT, TEXT]
@@ -52,7 +51,7 @@ async def test_stream_without_usage_has_no_usage_field(
         *lines, done = data_lines(await response.read())
     assert done == b"[DONE]"
     assert all("usage" not in json.loads(line) for line in lines)
-    chunks = [strictly(ChatCompletionChunk, line) for line in lines]
+    chunks = [strictly("openai.types.chat.ChatCompletionChunk", line) for line in lines]
     assert len({chunk.id for chunk in chunks}) == 1
     for index in range(choices):
         own = [chunk.choices[0] for chunk in chunks if chunk.choices[0].index == index]
@@ -70,7 +69,7 @@ async def test_stream_with_usage_ends_with_a_chunk_without_choices(
         *lines, last, done = data_lines(await response.read())
     assert done == b"[DONE]"
     assert all(json.loads(line)["usage"] is None for line in lines)
-    chunk = strictly(ChatCompletionChunk, last)
+    chunk = strictly("openai.types.chat.ChatCompletionChunk", last)
     assert chunk.choices == []
     assert (chunk.usage.prompt_tokens, chunk.usage.completion_tokens) == (2, 7)
 
@@ -89,7 +88,7 @@ async def test_models_are_strictly_valid(http: ClientSession, strictly: Callable
     async with http.get("/v1/models") as response:
         body = await response.json()
     assert body["object"] == "list"
-    models = [strictly(Model, json.dumps(model)) for model in body["data"]]
+    models = [strictly("openai.types.Model", json.dumps(model)) for model in body["data"]]
     assert [model.id for model in models] == ["simulated-large", "simulated-small"]
 
 
@@ -115,8 +114,10 @@ async def test_real_synchronous_client_works_from_a_thread(
     simulator: Simulator, chat: dict[str, Any]
 ) -> None:
     def run() -> str | None:
-        with openai.OpenAI(base_url=f"{simulator.url}/v1", api_key="sk-test", max_retries=0) as client:
-            return client.chat.completions.create(**chat).choices[0].message.content
+        client_of_sdk = resolve_name("openai.OpenAI")
+        with client_of_sdk(base_url=f"{simulator.url}/v1", api_key="sk-test", max_retries=0) as client:
+            text: str | None = client.chat.completions.create(**chat).choices[0].message.content
+            return text
 
     assert await asyncio.to_thread(run) == TEXT
 
@@ -132,26 +133,26 @@ async def test_stream_helper_of_the_real_client_accepts_the_events(
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
-        (403, openai.PermissionDeniedError),
-        (404, openai.NotFoundError),
-        (409, openai.ConflictError),
-        (422, openai.UnprocessableEntityError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (503, openai.InternalServerError),
-        (504, openai.InternalServerError),
+        (400, "openai.BadRequestError"),
+        (401, "openai.AuthenticationError"),
+        (403, "openai.PermissionDeniedError"),
+        (404, "openai.NotFoundError"),
+        (409, "openai.ConflictError"),
+        (422, "openai.UnprocessableEntityError"),
+        (429, "openai.RateLimitError"),
+        (500, "openai.InternalServerError"),
+        (503, "openai.InternalServerError"),
+        (504, "openai.InternalServerError"),
     ],
 )
 async def test_failure_reaches_the_real_client_as_its_own_error(
     openai_client: openai.AsyncOpenAI,
     chat: dict[str, Any],
     status: int,
-    expected: type[openai.APIStatusError],
+    expected: str,
 ) -> None:
     headers = {"x-simulate-status": str(status), "x-simulate-retry-after": "3"}
-    with pytest.raises(expected) as caught:
+    with pytest.raises(resolve_name(expected)) as caught:
         await openai_client.chat.completions.create(**chat, extra_headers=headers)
     assert caught.value.status_code == status
     assert caught.value.type
@@ -170,7 +171,7 @@ async def test_error_inside_a_stream_reaches_the_real_client(
         async for chunk in stream:
             pieces.append(chunk.choices[0].delta.content)  # noqa: PERF401 - what came before the error must survive it
 
-    with pytest.raises(openai.APIError, match="overloaded") as caught:
+    with pytest.raises(resolve_name("openai.APIError"), match="overloaded") as caught:
         await read()
     assert pieces == ["", "Simulated ", "answer "]
     assert caught.value.type == "server_error"

@@ -6,7 +6,10 @@ Settings come from the environment (`settings.py` lists them); logs go to standa
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import uvloop
@@ -17,6 +20,7 @@ from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.handlers.watching import Spared, WatchingEndedError
 
 _log = logging.getLogger("tidegate_operator")
+_THREADS_END_S = 1.0
 
 _EXPECTED = (ClusterError, OSError, VersionsFellError, WatchingEndedError)
 """What happens outside and ends the process: the message says it all, a traceback would hide it."""
@@ -44,8 +48,24 @@ def main() -> int:
             _log.critical(
                 "the operator ends: %s", cause, exc_info=None if isinstance(cause, _EXPECTED) else cause
             )
-        return 1
-    return 0
+        return _end(1)
+    return _end(0)
+
+
+def _end(code: int) -> int:
+    """Return the exit code, or end here and now where kopf's thread is left behind.
+
+    The interpreter would be taken down under its event loop, which crashes the process: its end would be a signal's.
+    """
+    threads = [it for it in threading.enumerate() if it.daemon]
+    ends_s = time.monotonic() + _THREADS_END_S
+    for thread in threads:
+        thread.join(max(0.0, ends_s - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,8 @@
 """What a person does first, and what they then see."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +194,19 @@ def test_wrong_settings_are_told_before_anything_begins(operator: Operators) -> 
     replica = operator(TIDEGATE_DEBOUNCE_MS="soon", TIDEGATE_LISTEN="x")
     assert replica.wait() == 2
     assert len(replica.log.splitlines()) == 2
+
+
+def test_a_thread_of_the_watch_that_does_not_end_is_not_torn_down_under_its_loop() -> None:
+    """That crashed the process now and then: it has to end with its own code, and without the interpreter's end."""
+    program = """
+import atexit, threading
+from tidegate_operator.__main__ import _end
+atexit.register(print, "torn down")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+_end(1)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")
 
 
 def test_a_port_that_is_taken_is_named(operator: Operators) -> None:

@@ -13,6 +13,14 @@ from tidegate_cluster.settings import Settings
 from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
 from tidegate_testing.polling import PollingSidecar
 
+_LOST_WRITES = 100
+"""What comes after the backup. An API server writes some objects when it starts: versions have to fall by more than that."""
+
+
+def noise(number: int) -> dict[str, object]:
+    metadata = {"name": "noise", "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"number": str(number)}}
+
 
 class Backup:
     """A copy of etcd's data, made and restored while nobody uses it."""
@@ -50,8 +58,22 @@ def own_control_plane(cluster_settings: Settings, tmp_path: Path) -> Iterator[Co
         yield started
 
 
+@pytest.fixture
+def replica(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """Not started yet; killed where the test did not get to its end."""
+    replica = OperatorProcess(
+        kubeconfig=own_control_plane.kubeconfig,
+        namespace="default",
+        folder=tmp_path,
+        settings={"TIDEGATE_RELIST_MS": "1000"},
+    )
+    yield replica
+    if replica.runs:
+        replica.kill()
+
+
 def test_after_a_restore_a_new_epoch_begins_and_sidecars_follow(
-    own_control_plane: ControlPlane, tmp_path: Path
+    own_control_plane: ControlPlane, replica: OperatorProcess
 ) -> None:
     cluster = Cluster(own_control_plane)
     cluster.install()
@@ -60,13 +82,9 @@ def test_after_a_restore_a_new_epoch_begins_and_sidecars_follow(
     cluster.apply(pool("default"), policy("default"), injected_pod("default", "chat-0"))
     backup = Backup(own_control_plane)
     backup.make()
-    replica = OperatorProcess(
-        kubeconfig=own_control_plane.kubeconfig,
-        namespace="default",
-        folder=tmp_path,
-        settings={"TIDEGATE_RELIST_MS": "1000"},
-    )
     replica.start().wait_ready()
+    for number in range(_LOST_WRITES):
+        cluster.apply(noise(number))
     cluster.apply(policy("default", rateLimits=[{"name": "all", "requests": 5, "per": "1m"}]))
     sidecar = PollingSidecar(cluster, "default", "default", "chat-0")
     replica.until(lambda: sidecar.poll(replica) and sidecar.limits == {"all": 5}, "the newer configuration")

@@ -151,7 +151,7 @@ def test_a_suspended_pool_says_so_and_its_calls_are_refused(
     )
     envelope = PollingSidecar(cluster, home, team, "chat-0").has(replica)
     assert [it.suspended for it in envelope.config.pools] == [True]
-    assert "Suspended" in cluster.events(team, "models")
+    replica.until(lambda: "Suspended" in cluster.events(team, "models"), "the event")
 
 
 def test_a_key_in_an_environment_variable_is_not_for_clusters(

@@ -73,6 +73,8 @@ def test_a_dangling_pool_is_named_and_mending_it_is_told(
         lambda: cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready",
         "readiness of the policy",
     )
+    # an event is posted after the status that it is about
+    replica.until(lambda: len(cluster.events(team, "chat")) > 1, "the second event")
     assert cluster.events(team, "chat") == ["RefNotFound", "ResolvedRefs"]
 
 

@@ -93,7 +93,7 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
     replica.until(lambda: is_programmed("False/Rejected") and counts() == (2, 1, 1), "the refusal")
     message = cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
     assert f"{team}/two refused it (no such dialect)" in message
-    assert "Rejected" in cluster.events(team, "chat")
+    replica.until(lambda: "Rejected" in cluster.events(team, "chat"), "the event")
 
     cluster.delete("pod", team, "two")
     cluster.kubectl("delete", "pod", "two", f"--namespace={team}", "--force", "--ignore-not-found")

@@ -153,6 +153,7 @@ def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
         ),
         namespace=SITE,
         what="an answer after the restart",
+        within_s=120,
     )
     lost = [it for it in callers.failures(began_ms) if it["pod"] == name]
     last_ms = max((it["at_ms"] for it in lost), default=began_ms)

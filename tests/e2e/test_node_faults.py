@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conftest import SITE
 from e2e_site import stepping
 from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.following import Following, now_ms
@@ -19,6 +18,8 @@ from e2e_site.metrics import metric
 from e2e_site.release import SYSTEM, Release
 from e2e_site.table import Table
 from tidegate_cluster.errors import KubectlFailedError
+
+from conftest import SITE
 
 if TYPE_CHECKING:
     from tidegate_node.access import Cluster

@@ -41,7 +41,8 @@ def main(environment: Path, packages: list[str], standard_library: Path) -> None
     for folder in library.rglob("__pycache__"):
         shutil.rmtree(folder)
     sys.pycache_prefix = str(environment / "bytecode")
-    sys.dont_write_bytecode = True  # of what this process itself imports: it would be kept, with its time stamp
+    # What this process itself imports would be kept as well, with its time stamp.
+    sys.dont_write_bytecode = True
     _compile(library, None)
     _compile(standard_library, _UNUSED)
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-SITE = "site"
-CALLERS = 3
-CALLS_PER_SECOND = 5
 ORDER = (
     "test_install.py",
     "test_quickstart.py",
@@ -89,6 +86,7 @@ def callers(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The Deployment `caller` in the namespace `site`: unmodified programs that call all the time, each through its sidecar."""
     from e2e_site import applications  # noqa: PLC0415 - pytest has to import plugins first
     from e2e_site.following import Following  # noqa: PLC0415 - the same
+    from e2e_site.site import CALLERS, CALLS_PER_SECOND, SITE  # noqa: PLC0415 - the same
 
     cluster = installed
     cluster.kubectl("create", "namespace", SITE)

@@ -10,10 +10,9 @@ import pytest
 from e2e_site.applications import MODEL, deployment, pod, pod_spec
 from e2e_site.following import Following, now_ms
 from e2e_site.release import Release
+from e2e_site.site import SITE
 from e2e_site.table import Table
 from tidegate_cluster.errors import KubectlFailedError
-
-from conftest import SITE
 
 if TYPE_CHECKING:
     from tidegate_node.access import Cluster

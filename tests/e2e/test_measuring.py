@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CALLERS, SITE
 from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.following import Following, now_ms
 from e2e_site.metrics import memory_mib
 from e2e_site.release import SYSTEM, Release
+from e2e_site.site import CALLERS, SITE
 from e2e_site.table import Table, percentile
 
 if TYPE_CHECKING:

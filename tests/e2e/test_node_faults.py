@@ -16,10 +16,9 @@ from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.following import Following, now_ms
 from e2e_site.metrics import metric
 from e2e_site.release import SYSTEM, Release
+from e2e_site.site import SITE
 from e2e_site.table import Table
 from tidegate_cluster.errors import KubectlFailedError
-
-from conftest import SITE
 
 if TYPE_CHECKING:
     from tidegate_node.access import Cluster

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conftest import SITE
 from e2e_site.applications import pod, pod_spec
 from e2e_site.following import Following, now_ms
 from e2e_site.release import Release
+from e2e_site.site import SITE
 
 if TYPE_CHECKING:
     from tidegate_node.access import Cluster

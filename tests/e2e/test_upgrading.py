@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from conftest import SITE
 from e2e_site.applications import pod, pod_spec
 from e2e_site.following import Following, now_ms
 from e2e_site.release import SYSTEM, Release
+from e2e_site.site import SITE
 from e2e_site.table import Table
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 SOURCES := policy operator sidecar cli tests bench images
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds rbac chart bench-control-plane cluster cluster-down clean \
+.PHONY: help run test check format crds rbac chart bench-control-plane bench-admission cluster cluster-down clean \
   images image-locks node-up node-down kind-up test-e2e
 
 ##@ Use
@@ -49,6 +49,9 @@ bench-control-plane: $(READY) ## Measure compile, delivery and idle polls agains
 	$(BIN)/python bench/compile.py
 	PYTHONPATH=tests/cluster:tests/support $(BIN)/python bench/config_polls.py
 	PYTHONPATH=tests/cluster:tests/support $(BIN)/python bench/control_plane.py
+
+bench-admission: $(READY) ## Measure what admitting a pod costs: reviews over TLS at a fixed rate; fails above its bar
+	$(BIN)/python bench/admission.py $(ARGS)
 
 cluster: $(READY) ## Start a real Kubernetes API server on loopback, for a person; Ctrl-C ends it
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster up $(ARGS)

@@ -68,6 +68,9 @@ def test_a_leader_that_was_frozen_does_not_write_when_it_wakes(
     cluster.apply(pool(team), limited(team, 5))
     first.until(lambda: observed(cluster, team) == 1, "the first status")
 
+    # None is under way when it is frozen.
+    pools = 'status_writes_total{kind="ProviderPool",result="written"}'
+    first.until(lambda: first.metric(pools) >= 1 and first.metric("status_waiting") == 0, "all statuses")
     failed = 'status_writes_total{kind="AIPolicy",result="failed"}'
     before = first.metric(failed)
 

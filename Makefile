@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := policy operator sidecar cli tests bench images
 
+# Four workers read the bytecode of the tests: without it each would compile all of them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check format crds rbac chart bench-control-plane bench-admission cluster cluster-down clean \
   images image-locks node-up node-down kind-up test-e2e

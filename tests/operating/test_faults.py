@@ -52,7 +52,8 @@ def test_a_stopped_api_server_is_waited_out_and_sidecars_are_served_meanwhile(
     assert sidecar.limits == {"all": 6}
     replica.until(lambda: replica.leads, "the Lease")
     replica.until(
-        lambda: cluster.get("aipolicy", team, "chat")["status"]["observedGeneration"] == 2, "the status"
+        lambda: cluster.get("aipolicy", team, "chat").get("status", {}).get("observedGeneration") == 2,
+        "the status",
     )
     replica.until(replica.is_ready, "readiness")
     assert replica.process.pid == pid

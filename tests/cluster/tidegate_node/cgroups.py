@@ -88,11 +88,13 @@ class Cgroups:
         return self._roots[0][1] / self._name
 
     def _processes(self, *, services: bool) -> Iterator[int]:
-        for file in self._main.rglob("cgroup.procs"):
-            if not services and file.parent == self._services:
+        # Groups go away while they are looked at: `os.walk` passes over them, where `rglob` fails.
+        for group in (Path(folder) for folder, _, _ in os.walk(self._main)):
+            if not services and group == self._services:
                 continue
-            with suppress(OSError):  # the group went away
-                yield from (int(line) for line in file.read_text().split() if int(line) != 0)
+            with suppress(OSError):
+                lines = (group / "cgroup.procs").read_text().split()
+                yield from (int(line) for line in lines if int(line) != 0)
 
 
 def _hierarchies() -> list[tuple[str, Path]]:

@@ -48,7 +48,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.taken: list[ServerFiles] = []
         self.fails: OSError | None = None
-        self.keeper = FolderKeeper(folder, NAME, on_files=self.take, interval_s=0.001)
+        self.keeper = FolderKeeper(folder, name=NAME, on_files=self.take, interval_s=0.001)
 
     def take(self, found: ServerFiles) -> None:
         if self.fails is not None:

@@ -223,7 +223,7 @@ async def test_files_that_cannot_be_used_change_nothing(
     """Nor do a certificate and a key that do not belong together."""
     first = bundle()
     write(folder, first)
-    live = LiveCertificate(folder, lambda _: None)
+    live = LiveCertificate(folder, lambda _: None, interval_s=60)
     await live.look()
     assert (live.problem, live.trust) == ("", first.trust)
     if content is None:

@@ -20,8 +20,9 @@ from tidegate_testing.publisher import (
     running_publisher,
 )
 
+from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish.accepting import Acceptor
-from tidegate_operator.publish.tls import load, serving_context, trusting_context
+from tidegate_operator.publish.tls import serving_context, trusting_context
 
 FIRST = configs.config(configs.pool(configs.provider("one", "http://one.test")))
 SECOND = configs.config(configs.pool(configs.provider("two", "http://two.test")))

@@ -24,8 +24,8 @@ class FolderKeeper:
     def __init__(
         self,
         folder: Path,
-        name: str,
         *,
+        name: str = "",
         on_files: Callable[[ServerFiles], None],
         interval_s: float,
         first_s: float = FIRST_S,
@@ -34,7 +34,7 @@ class FolderKeeper:
 
         Args:
             folder: with `tls.crt`, `tls.key` and `ca.crt`.
-            name: that sidecars ask for; a certificate without it is told of.
+            name: that clients ask for; a certificate without it is told of. Empty: whatever it is for.
             on_files: given each new certificate, to serve it and announce its trust; an `OSError` (it cannot be served)
                 is told like files that cannot be read.
             interval_s: pause between two looks.
@@ -80,7 +80,7 @@ class FolderKeeper:
         self.files = files
         self._ready.set()
         _log.info("serving the certificate of %s: %s", self._folder, files.leaf)
-        if self._name not in alternative_names(files.leaf)[0]:
+        if self._name and self._name not in alternative_names(files.leaf)[0]:
             _log.warning("it is not for %s: who asks for that name cannot verify it", self._name)
 
     def _read(self) -> ServerFiles:

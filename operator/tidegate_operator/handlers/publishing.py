@@ -106,7 +106,7 @@ class Publishing:
         names = _names(settings, settings.service)
         if settings.certificates:
             return FolderKeeper(
-                Path(settings.certificates), names[0], on_files=self._use, interval_s=interval_s
+                Path(settings.certificates), name=names[0], on_files=self._use, interval_s=interval_s
             )
         addresses = () if settings.in_cluster else ("127.0.0.1", "::1")
         keeper = CertificateKeeper(

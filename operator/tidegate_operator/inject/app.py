@@ -50,7 +50,9 @@ class Injector:
         """Make the parts; nothing runs yet."""
         self._settings = settings
         self._metrics = Metrics()
-        self._certificate = LiveCertificate(settings.certificates, self._certificate_loaded)
+        self._certificate = LiveCertificate(
+            settings.certificates, self._certificate_loaded, interval_s=settings.reload_ms / 1_000
+        )
         self._webhook = WebhookServer(self._platform, self._certificate.context, self._metrics)
         self._health = HealthServer(self._live, self._ready, self._metrics.expose)
         self._is_listening = False
@@ -61,9 +63,7 @@ class Injector:
         try:
             async with asyncio.TaskGroup() as tasks:
                 health = await self._health.start(settings.health.host, settings.health.port)
-                following = tasks.create_task(
-                    self._certificate.run(settings.reload_ms / 1_000), name="certificate"
-                )
+                following = tasks.create_task(self._certificate.run(), name="certificate")
                 starting = tasks.create_task(
                     self._start(lambda it: on_listening(Listening(webhook=it, health=Address.of(health)))),
                     name="start",

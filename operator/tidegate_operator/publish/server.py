@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
 from tidegate_operator.publish.accepting import Acceptor
 from tidegate_operator.publish.acks import AckReport
@@ -57,7 +58,7 @@ class ConfigServer:
         Raises:
             ssl.SSLError: it cannot be used; the former one stays.
         """
-        tls.load(self._tls, certificate_pem, key_pem)
+        load(self._tls, certificate_pem, key_pem)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen, after `use_certificate`; the address with the port that the system chose. `run` serves who comes.

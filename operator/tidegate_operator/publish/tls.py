@@ -1,13 +1,8 @@
-"""TLS contexts of the publisher, and certificates that change while they are in use."""
+"""TLS contexts of the publisher, for its sidecars and its replicas alone."""
 
 from __future__ import annotations
 
-import os
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 
 def serving_context() -> ssl.SSLContext:
@@ -31,33 +26,3 @@ def trusting_context(trust: str) -> ssl.SSLContext:
         raise ValueError("authorities to trust are not PEM: they are not ASCII")
     context.load_verify_locations(cadata=trust)
     return context
-
-
-def load(context: ssl.SSLContext, certificate_pem: bytes, key_pem: bytes) -> None:
-    """Serve this certificate to every connection from now on; open ones keep what they have.
-
-    Raises:
-        ssl.SSLError: certificate and key cannot be read or do not belong together; the former ones stay.
-    """
-    # Two passes: a pair that does not fit must not leave half of it in the live context.
-    with _file(certificate_pem + b"\n" + key_pem) as path:
-        serving_context().load_cert_chain(path)
-        context.load_cert_chain(path)
-
-
-@contextmanager
-def _file(content: bytes) -> Iterator[str]:
-    """A path with `content`, for a library that reads keys from files alone; where possible it is on no disk."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("tidegate-certificate")
-        try:
-            os.write(descriptor, content)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-        return
-    with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
-        path = Path(folder) / "certificate.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(content)
-        yield str(path)

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from tidegate_operator.certificates.bundle import Bundle
+from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import Loaded, Refused
@@ -105,7 +106,7 @@ async def scripted(
 ) -> AsyncIterator[str]:
     """An operator that answers whatever a test wants; its URL."""
     context: ssl.SSLContext = tls.serving_context()
-    tls.load(context, bundle.leaf.certificate_pem, bundle.leaf.key_pem)
+    load(context, bundle.leaf.certificate_pem, bundle.leaf.key_pem)
     server = web.Server(handler, handler_cancellation=True, access_log=None)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
     try:

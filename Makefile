@@ -4,7 +4,7 @@ PROVIDER ?= simulated
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := policy operator sidecar cli tests bench images
+SOURCES := policy runtime operator sidecar cli tests bench images
 
 # Four workers read the bytecode of the tests: without it each would compile all of them again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-import uvloop
-
 from tidegate_operator import settings as process
 from tidegate_operator.app import VersionsFellError, run_operator
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.handlers.watching import Spared, WatchingEndedError
+from tidegate_runtime import loop
 
 _log = logging.getLogger("tidegate_operator")
 _THREADS_END_S = 1.0
@@ -42,7 +41,7 @@ def main() -> int:
         for handler in logging.getLogger().handlers:
             handler.addFilter(Spared())
     try:
-        uvloop.run(run_operator(settings))
+        loop.run(run_operator(settings))
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of the process
         for cause in _causes(error):
             _log.critical(

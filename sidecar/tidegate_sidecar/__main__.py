@@ -10,9 +10,8 @@ import logging
 import sys
 from pathlib import Path
 
-import uvloop
-
 from tidegate_policy.model import WorkloadIdentity
+from tidegate_runtime import loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import run_sidecar
 from tidegate_sidecar.config.operator_source import OperatorSource
@@ -42,7 +41,7 @@ def main() -> int:
         return 2
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
-            drained = uvloop.run(run_sidecar(settings, source, records=records, metrics=metrics))
+            drained = loop.run(run_sidecar(settings, source, records=records, metrics=metrics))
     except ListenError as error:
         sys.stderr.write(f"{error}; choose another by TIDEGATE_LISTEN or TIDEGATE_ADMIN.\n")
         return 1

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import uvloop
 from tidegate_testing.cancelling import Cancelling, Moment
 from tidegate_testing.clock import FakeClock
 from tidegate_testing.configs import BREAKER, RETRY, config, limit, model, pool, provider
@@ -25,6 +24,7 @@ from tidegate_testing.wire import DEADLINE_S, Connection, ask
 
 from tidegate_operator.compile.unmatched import pass_through
 from tidegate_policy.model import CompiledConfig, KeyPart, KeyType, ProviderType
+from tidegate_runtime import loop
 from tidegate_sidecar.policies.breaker import State
 from tidegate_sidecar.proxy.upstream import SessionLeg
 from tidegate_sidecar.telemetry.records import Ending
@@ -178,7 +178,7 @@ def serving(raw: RawProvider, *, is_let_through: bool) -> CompiledConfig:
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.name.lower())
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_is_left_of_a_call_that_is_cancelled(scenario: Scenario, moment: Moment) -> None:
-    uvloop.run(cancelled_at_every_suspension(scenario, moment))
+    loop.run(cancelled_at_every_suspension(scenario, moment))
 
 
 async def cancelled_at_every_suspension(scenario: Scenario, moment: Moment) -> None:
@@ -255,7 +255,7 @@ async def settled(running: RunningExchange, raw: RawProvider, *, calls: int) -> 
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.name.lower())
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 def test_a_cancelled_probe_makes_room_for_the_next(moment: Moment, *, streams: bool) -> None:
-    uvloop.run(probes_cancelled_at_every_suspension(moment, streams=streams))
+    loop.run(probes_cancelled_at_every_suspension(moment, streams=streams))
 
 
 async def probes_cancelled_at_every_suspension(moment: Moment, *, streams: bool) -> None:

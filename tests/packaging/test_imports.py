@@ -98,7 +98,7 @@ def test_the_contract_needs_nothing_but_the_standard_library() -> None:
     assert {name for name in imported - sys.stdlib_module_names if name in where} <= {"tidegate_policy"}
 
 
-@pytest.mark.parametrize("package", ["tidegate_policy", "tidegate_sidecar"])
+@pytest.mark.parametrize("package", ["tidegate_policy", "tidegate_runtime", "tidegate_sidecar"])
 def test_importing_starts_nothing(package: str) -> None:
     """No thread, no loop, no signal handler and no output: whoever imports a module decides when it begins."""
     program = (
@@ -127,7 +127,9 @@ def test_folders_of_tests_are_no_packages() -> None:
     assert not (ROOT / "tests" / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("package", ["policy/tidegate_policy", "sidecar/tidegate_sidecar"])
+@pytest.mark.parametrize(
+    "package", ["policy/tidegate_policy", "runtime/tidegate_runtime", "sidecar/tidegate_sidecar"]
+)
 def test_each_package_says_what_it_is_for(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         docstring = ast.get_docstring(ast.parse(path.read_text()))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import uvloop
 
 from tidegate_cli.commands.options import ERRORS, admin_option, listen_option
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
@@ -24,6 +23,7 @@ from tidegate_cli.tour.breakers import BreakerWatch
 from tidegate_cli.tour.invitation import invitation
 from tidegate_cli.tour.journal import Journal
 from tidegate_policy.model import CompiledConfig, Dialect
+from tidegate_runtime import loop
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.proxy.server import ListenError
@@ -85,7 +85,7 @@ def demo(*, provider: str | None, once: bool, listen: Address, admin: Address) -
         once=once,
     )
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
-    sys.exit(ERRORS if not uvloop.run(_demonstrate(plan)) else 0)
+    sys.exit(ERRORS if not loop.run(_demonstrate(plan)) else 0)
 
 
 async def _demonstrate(plan: Plan) -> bool:

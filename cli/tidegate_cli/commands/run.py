@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import uvloop
 
 from tidegate_cli.commands.options import (
     ERRORS,
@@ -23,6 +22,7 @@ from tidegate_cli.commands.options import (
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.serving import Serving, serve
 from tidegate_cli.terminal import say
+from tidegate_runtime import loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.proxy.server import ListenError
@@ -80,7 +80,7 @@ def run(
     metrics = Metrics()
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
-            drained = uvloop.run(
+            drained = loop.run(
                 serve(serving, records=records, metrics=metrics, on_listening=lambda it: _greet(it, serving))
             )
     except ListenError as error:

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import aiohttp
 import kopf
-import uvloop
 
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.kinds import KINDS as OURS
@@ -29,6 +28,7 @@ from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.handlers.news import POD, News
 from tidegate_operator.index.objects import NAMESPACE
 from tidegate_operator.index.pods import INJECTED_LABEL
+from tidegate_runtime.loop import EventLoop
 
 INJECTED_PODS: Final = f"{INJECTED_LABEL}=true"
 
@@ -187,7 +187,7 @@ class _Engine(threading.Thread):
         self._settings = settings
         self._ended = ended
         self._caller = ended.get_loop()
-        self._loop = uvloop.new_event_loop()
+        self._loop = EventLoop()
         self._stop = asyncio.Event()
         self._sessions = sessions
 

@@ -9,11 +9,10 @@ import logging
 import sys
 from collections.abc import Iterator
 
-import uvloop
-
 from tidegate_operator.inject import settings as process
 from tidegate_operator.inject.app import run_injector
 from tidegate_operator.settings import SettingsError
+from tidegate_runtime import loop
 
 _log = logging.getLogger("tidegate_operator.inject")
 
@@ -29,7 +28,7 @@ def main() -> int:
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     try:
-        uvloop.run(run_injector(settings))
+        loop.run(run_injector(settings))
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of the process
         for cause in _causes(error):
             # An address that is taken says it all; of anything else the traceback is wanted.

@@ -1,0 +1,1 @@
+"""What a process of Tidegate stands on, whichever plane it belongs to."""

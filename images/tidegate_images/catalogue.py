@@ -28,6 +28,11 @@ class Image:
         return f"tidegate-{self.name}"
 
     @property
+    def archive(self) -> str:
+        """What its file is called."""
+        return f"{self.repository}.tar"
+
+    @property
     def folder(self) -> Path:
         """Where its Dockerfile is."""
         return ROOT / "images" / self.name

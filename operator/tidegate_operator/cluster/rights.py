@@ -9,13 +9,12 @@ with our certificates), writing specs of anything, and webhooks that are not our
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
+from tidegate_operator.api.generated import run
 from tidegate_operator.api.kinds import GROUP, KINDS
 from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster.last_good import shard_names
@@ -251,24 +250,7 @@ def _binding(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; the result is the exit code."""
-    parser = argparse.ArgumentParser(prog="rights", description="Write the RBAC manifests.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the files are")
-    options = parser.parse_args(arguments)
-    differing = [
-        name
-        for name, content in files().items()
-        if not (options.folder / name).exists()
-        or (options.folder / name).read_text(encoding="utf-8") != content
-    ]
-    if options.check:
-        for name in differing:
-            sys.stderr.write(f"{options.folder / name} is not as rights.py would write it\n")
-        return 1 if differing else 0
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for name in differing:
-        (options.folder / name).write_text(files()[name], encoding="utf-8")
-    return 0
+    return run(arguments, files(), description="Write the RBAC manifests.", command="make rbac")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What happens when a part of Tidegate is away: what runs goes on, what starts waits and says so, and all heals by itself."""
+"""What happens when a part of Tidegate is away: what runs goes on, what starts waits and says so, and all heals by itself.
+
+Healing takes as long as somebody's pauses; other tests run meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def delete(cluster: Cluster, name: str) -> None:
     cluster.kubectl("delete", "pod", name, f"--namespace={SITE}", "--wait=false", "--ignore-not-found")
 
 
-def test_without_an_operator_sidecars_go_on_and_new_pods_wait_and_heal(
+def test_without_an_operator_sidecars_go_on_and_new_pods_wait(
     installed: Cluster, release: Release, callers: Following
 ) -> None:
     began_ms, began_s = now_ms(), time.monotonic()
@@ -64,13 +67,6 @@ def test_without_an_operator_sidecars_go_on_and_new_pods_wait_and_heal(
         assert callers.failures(began_ms) == []
     finally:
         release.scale("tidegate-operator", 2)
-    installed.wait_until(
-        lambda: said(installed, "newcomer", "app")[-1]["status"] == 200,
-        namespace=SITE,
-        what="an answer for the pod that had to wait",
-        within_s=120,
-    )
-    delete(installed, "newcomer")
 
 
 def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
@@ -93,9 +89,6 @@ def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
     installed.kubectl(
         "wait", f"pod/{victim}", f"--namespace={SITE}", "--for=delete", "--timeout=60s", timeout_s=65
     )
-    # The Deployment's controller tries again, and nobody has to do anything. Its pauses grow: the next may be as long as
-    # the time since its first try.
-    installed.wait_for_rollout(SITE, "deployment/caller", within_s=300)
     callers.wait_for_calls(10)
     assert callers.failures(began_ms) == []
     delete(installed, "plain")
@@ -156,4 +149,26 @@ def test_a_new_key_in_the_secret_is_used_without_a_restart(installed: Cluster, c
         lambda: min(loaded()) > before, namespace=SITE, what="the new key in every sidecar", within_s=180
     )
     callers.wait_for_calls(10)
+    assert callers.failures(began_ms) == []
+
+
+def test_a_pod_that_has_started_without_an_operator_heals(installed: Cluster) -> None:
+    installed.wait_until(
+        lambda: said(installed, "newcomer", "app")[-1]["status"] == 200,
+        namespace=SITE,
+        what="an answer for the pod that had to wait",
+        within_s=120,
+    )
+    delete(installed, "newcomer")
+
+
+def test_a_pod_that_was_deleted_without_an_injector_is_replaced(
+    installed: Cluster, callers: Following
+) -> None:
+    """The Deployment's controller tries again, and nobody has to do anything.
+
+    Its pauses grow: the next may be as long as the time since its first try.
+    """
+    began_ms = now_ms()
+    installed.wait_for_rollout(SITE, "deployment/caller", within_s=300)
     assert callers.failures(began_ms) == []

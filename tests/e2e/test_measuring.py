@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tidegate_node.access import Cluster
 
 EDITS = 10
+TOLD = 3
 STARTS = 5
 OPERATOR_PORT = INJECTOR_PORT = 8080
 SIDECAR_PORT = 19290
@@ -48,17 +49,18 @@ def test_an_edit_is_enforced_by_all_pods(installed: Cluster, callers: Following,
         )
         found = outcomes(callers, OTHER_MODEL, status, began_ms)
         took_ms += [max(0, it - (applied_ms - began_ms)) for it in found.values()]
-        installed.wait_until(
-            lambda: is_programmed(installed), namespace=SITE, what="Programmed in the policy's status"
-        )
-        told_s.append((now_ms() - applied_ms) / 1000)
+        if edit >= EDITS - TOLD:
+            installed.wait_until(
+                lambda: is_programmed(installed), namespace=SITE, what="Programmed in the policy's status"
+            )
+            told_s.append((now_ms() - applied_ms) / 1000)
     table.add(
         f"applied to enforced, as {CALLERS} pods' own calls show ({EDITS} edits)",
         f"p50 {percentile(took_ms, 50):.0f} ms, p99 {percentile(took_ms, 99):.0f} ms",
     )
     table.add(
-        "applied to Programmed in the status",
-        f"p50 {percentile(told_s, 50):.1f} s, p99 {percentile(told_s, 99):.1f} s",
+        f"applied to Programmed in the status ({TOLD} edits)",
+        ", ".join(f"{it:.1f} s" for it in told_s),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from e2e_site import stepping
 from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
+from e2e_site.churn import Churn
 from e2e_site.following import Following, now_ms
 from e2e_site.metrics import metric
 from e2e_site.release import SYSTEM, Release
@@ -64,6 +65,29 @@ def cut(installed: Cluster, node: Node, callers: Following) -> Cut:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The injector's Secret was taken away, so another certificate is made; meanwhile pods are admitted all the time."""
+
+    churn: Churn
+    served_until: dict[str, float]
+
+    def is_served(self, cluster: Cluster) -> bool:
+        """Whether every injector has it."""
+        return all(ends_at(cluster, name) > former for name, former in self.served_until.items())
+
+
+@pytest.fixture(scope="module")
+def replacement(installed: Cluster, node: Node, release: Release) -> Iterator[Replacement]:
+    """Begun while other faults are played: the leader looks once a minute, and the kubelet takes its time as well."""
+    assert node.failures() == []
+    served_until = {name: ends_at(installed, name) for name in release.pods("tidegate-injector")}
+    churn = Churn(installed, pod("churn", SITE, pod_spec("app", IDLE)), SIDECAR)
+    with churn.going_on():
+        installed.kubectl("delete", "secret", "tidegate-injector-certificates", f"--namespace={SYSTEM}")
+        yield Replacement(churn, served_until)
+
+
 def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], bool]:
     """Whether some pod's calls of the other model have had this outcome since a moment."""
     return lambda: any(
@@ -77,6 +101,29 @@ def caller_pod(cluster: Cluster) -> str:
     return min(it["metadata"]["name"] for it in cluster.pods(SITE, "app=caller"))
 
 
+def test_without_an_api_server_calls_go_on_and_edits_follow(
+    installed: Cluster, node: Node, callers: Following, table: Table
+) -> None:
+    began_ms, before = now_ms(), callers.calls()
+    node.control_plane.stop_apiserver()
+    threading.Event().wait(20)
+    node.control_plane.start_apiserver()
+    edited_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL,)))
+    installed.wait_until(
+        enforced(callers, edited_ms, 403), namespace=SITE, what="the edit after the outage", within_s=120
+    )
+    again_ms = now_ms()
+    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
+    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
+    lost = callers.failures(began_ms)
+    table.add(
+        "calls lost while the API server was away for 20 s", f"{len(lost)} of {callers.calls() - before}"
+    )
+    assert lost == []
+
+
+@pytest.mark.usefixtures("replacement")
 def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
     installed: Cluster, node: Node, release: Release, callers: Following, table: Table
 ) -> None:
@@ -120,28 +167,6 @@ def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
     installed.wait_for_rollout(SYSTEM, "deployment/tidegate-operator")
 
 
-def test_without_an_api_server_calls_go_on_and_edits_follow(
-    installed: Cluster, node: Node, callers: Following, table: Table
-) -> None:
-    began_ms, before = now_ms(), callers.calls()
-    node.control_plane.stop_apiserver()
-    threading.Event().wait(20)
-    node.control_plane.start_apiserver()
-    edited_ms = now_ms()
-    installed.apply(policy(SITE, models=(MODEL,)))
-    installed.wait_until(
-        enforced(callers, edited_ms, 403), namespace=SITE, what="the edit after the outage", within_s=120
-    )
-    again_ms = now_ms()
-    installed.apply(policy(SITE, models=(MODEL, OTHER_MODEL)))
-    installed.wait_until(enforced(callers, again_ms, 200), namespace=SITE, what="the next edit")
-    lost = callers.failures(began_ms)
-    table.add(
-        "calls lost while the API server was away for 20 s", f"{len(lost)} of {callers.calls() - before}"
-    )
-    assert lost == []
-
-
 def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
     installed: Cluster, node: Node, callers: Following, table: Table
 ) -> None:
@@ -170,6 +195,7 @@ def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
     assert [it for it in callers.failures(began_ms) if it["pod"] != name] == []
 
 
+@pytest.mark.usefixtures("replacement")
 def test_a_restart_of_containerd_is_not_noticed(
     installed: Cluster, node: Node, callers: Following, table: Table
 ) -> None:
@@ -193,67 +219,25 @@ def test_a_restart_of_containerd_is_not_noticed(
 
 
 def test_certificates_are_replaced_while_pods_are_made(
-    installed: Cluster, release: Release, callers: Following, table: Table, node: Node
+    installed: Cluster, callers: Following, replacement: Replacement, table: Table
 ) -> None:
-    """The injector's Secret is taken away, so another certificate is made; meanwhile pods are admitted all the time."""
-    assert node.failures() == []
-    began_ms = now_ms()
-    over = threading.Event()
-    refused: list[str] = []
-    admitted = 0
-    document = json.dumps(pod("churn", SITE, pod_spec("app", IDLE)))
-
-    def churn() -> None:
-        nonlocal admitted
-        while not over.is_set():
-            try:
-                answer = installed.kubectl(
-                    "create", "--dry-run=server", "--output=json", "-f", "-", stdin=document
-                )
-            except KubectlFailedError as error:
-                refused.append(str(error))
-            else:
-                names = [it["name"] for it in json.loads(answer)["spec"].get("initContainers", [])]
-                if SIDECAR in names:
-                    admitted += 1
-                else:
-                    refused.append(f"a pod without a sidecar: {names}")
-
-    def serial() -> str:
-        secret = installed.get("secret", "tidegate-injector-certificates", SYSTEM)
-        return str(secret["data"]["tls.crt"])
-
-    thread = threading.Thread(target=churn, name="pods")
-    thread.start()
-    try:
-        former = serial()
-        mounted = {name: ends_at(installed, name) for name in release.pods("tidegate-injector")}
-        installed.kubectl("delete", "secret", "tidegate-injector-certificates", f"--namespace={SYSTEM}")
-        installed.wait_until(
-            lambda: (
-                "tidegate-injector-certificates"
-                in installed.kubectl("get", "secrets", f"--namespace={SYSTEM}", "--output=name")
-                and serial() != former
-            ),
-            namespace=SYSTEM,
-            what="another certificate",
-            within_s=120,
-        )
-        installed.wait_until(
-            lambda: all(ends_at(installed, name) > at for name, at in mounted.items()),
-            namespace=SYSTEM,
-            what="the new certificate in every injector",
-            within_s=180,
-        )
-    finally:
-        over.set()
-        thread.join()
-    table.add(
-        "admissions while the injector's certificate is replaced", f"{admitted}, refused {len(refused)}"
+    installed.wait_until(
+        lambda: replacement.is_served(installed),
+        namespace=SYSTEM,
+        what="the new certificate in every injector",
+        within_s=180,
     )
-    assert refused == []
-    assert admitted
-    assert callers.failures(began_ms) == []
+    churn, before = replacement.churn, replacement.churn.admitted
+    installed.wait_until(
+        lambda: churn.admitted > before + FEW, namespace=SYSTEM, what="admissions with the new certificate"
+    )
+    churn.stop()
+    table.add(
+        "admissions while the injector's certificate is replaced",
+        f"{churn.admitted}, refused {len(churn.refused)}",
+    )
+    assert churn.refused == []
+    assert callers.failures(churn.began_ms) == []
 
 
 def test_a_sidecar_that_is_cut_off_goes_on_and_says_how_old_its_configuration_is(

@@ -20,12 +20,11 @@ def test_an_upgrade_restarts_nobody_and_loses_no_call(
 ) -> None:
     began_ms, before = now_ms(), callers.calls()
     pods = {it["metadata"]["uid"] for it in installed.pods(SITE, "app=caller")}
-    replicas = {*release.pods("tidegate-operator"), *release.pods("tidegate-injector")}
+    replicas = standing(installed)
 
     release.upgrade("--set=logLevel=DEBUG", "--set=sidecar.resources.requests.memory=72Mi")
 
-    now = {*release.pods("tidegate-operator"), *release.pods("tidegate-injector")}
-    assert not replicas & {name for name in now if name in replicas and not is_ending(installed, name)}
+    assert not replicas & standing(installed)
     assert {it["metadata"]["uid"] for it in installed.pods(SITE, "app=caller")} == pods
     callers.wait_for_calls(10)
     lost = callers.failures(began_ms)
@@ -39,14 +38,8 @@ def test_an_upgrade_restarts_nobody_and_loses_no_call(
     assert answer["spec"]["initContainers"][0]["resources"]["requests"]["memory"] == "72Mi"
 
 
-def is_ending(cluster: Cluster, name: str) -> bool:
-    """Whether a pod of ours is being deleted."""
-    text = cluster.kubectl(
-        "get",
-        "pod",
-        name,
-        f"--namespace={SYSTEM}",
-        "--ignore-not-found",
-        "--output=jsonpath={.metadata.deletionTimestamp}",
-    )
-    return bool(text)
+def standing(cluster: Cluster) -> set[str]:
+    """Names of our pods that are not being deleted."""
+    found = cluster.pods(SYSTEM, "app.kubernetes.io/part-of=tidegate")
+    assert len(found) == 4, found
+    return {it["metadata"]["name"] for it in found}

@@ -24,6 +24,7 @@ ORDER = (
     "test_measuring.py",
     "test_faults.py",
     "test_node_faults.py",
+    "test_healing.py",
 )
 LAST = ("test_upgrading.py", "test_removing.py")
 

@@ -1,17 +1,17 @@
 """What happens when a part of Tidegate is away: what runs goes on, what starts waits and says so, and all heals by itself.
 
-Healing takes as long as somebody's pauses; other tests run meanwhile.
+Healing takes as long as somebody's pauses: test_healing.py sees to it, after other tests.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from e2e_site.applications import MODEL, deployment, pod, pod_spec
-from e2e_site.following import Following, now_ms
+from e2e_site.following import Following, now_ms, printed
 from e2e_site.release import Release
 from e2e_site.site import SITE
 from e2e_site.table import Table
@@ -25,22 +25,10 @@ IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
 ASK = ["python3", "/programs/chat.py", MODEL, "0.5"]
 
 
-def said(cluster: Cluster, name: str, container: str) -> list[dict[str, Any]]:
-    """What a pod's application has printed; nothing before it has started."""
-    try:
-        return [json.loads(line) for line in cluster.logs(SITE, name, container).splitlines()]
-    except KubectlFailedError:
-        return []
-
-
 def wait_ready(cluster: Cluster, name: str) -> None:
     cluster.kubectl(
         "wait", f"pod/{name}", f"--namespace={SITE}", "--for=condition=Ready", "--timeout=90s", timeout_s=95
     )
-
-
-def delete(cluster: Cluster, name: str) -> None:
-    cluster.kubectl("delete", "pod", name, f"--namespace={SITE}", "--wait=false", "--ignore-not-found")
 
 
 def test_without_an_operator_sidecars_go_on_and_new_pods_wait(
@@ -51,11 +39,11 @@ def test_without_an_operator_sidecars_go_on_and_new_pods_wait(
     try:
         installed.apply(pod("newcomer", SITE, pod_spec("app", ASK)))
         installed.wait_until(
-            lambda: any(it["status"] == 503 for it in said(installed, "newcomer", "app")),
+            lambda: any(it["status"] == 503 for it in printed(installed, SITE, "newcomer", "app")),
             namespace=SITE,
             what="config_pending for a pod that has started without an operator",
         )
-        assert any("configuration" in it["message"] for it in said(installed, "newcomer", "app"))
+        assert any("configuration" in it["message"] for it in printed(installed, SITE, "newcomer", "app"))
         # All of the minute, and not only until the first sign.
         installed.wait_until(
             lambda: time.monotonic() - began_s >= AWAY_S,
@@ -91,7 +79,7 @@ def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
     )
     callers.wait_for_calls(10)
     assert callers.failures(began_ms) == []
-    delete(installed, "plain")
+    installed.delete_pod(SITE, "plain")
 
 
 @pytest.mark.usefixtures("callers")
@@ -149,26 +137,4 @@ def test_a_new_key_in_the_secret_is_used_without_a_restart(installed: Cluster, c
         lambda: min(loaded()) > before, namespace=SITE, what="the new key in every sidecar", within_s=180
     )
     callers.wait_for_calls(10)
-    assert callers.failures(began_ms) == []
-
-
-def test_a_pod_that_has_started_without_an_operator_heals(installed: Cluster) -> None:
-    installed.wait_until(
-        lambda: said(installed, "newcomer", "app")[-1]["status"] == 200,
-        namespace=SITE,
-        what="an answer for the pod that had to wait",
-        within_s=120,
-    )
-    delete(installed, "newcomer")
-
-
-def test_a_pod_that_was_deleted_without_an_injector_is_replaced(
-    installed: Cluster, callers: Following
-) -> None:
-    """The Deployment's controller tries again, and nobody has to do anything.
-
-    Its pauses grow: the next may be as long as the time since its first try.
-    """
-    began_ms = now_ms()
-    installed.wait_for_rollout(SITE, "deployment/caller", within_s=300)
     assert callers.failures(began_ms) == []

@@ -11,8 +11,6 @@ from typing import Any
 from tidegate_cluster.errors import KubectlFailedError
 from tidegate_node.access import Cluster
 
-from e2e_site.following import now_ms
-
 _PAUSE_S = 0.1
 
 
@@ -24,7 +22,6 @@ class Churn:
         self._document = json.dumps(document)
         self._sidecar = sidecar
         self._over = threading.Event()
-        self.began_ms = now_ms()
         self.admitted = 0
         self.refused: list[str] = []
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tidegate_cluster.errors import KubectlFailedError
 from tidegate_node.access import Cluster
 
 _PAUSE_S = 0.5
@@ -146,3 +147,11 @@ def _size(file: Path) -> int:
 def now_ms() -> int:
     """The time as applications print it: they share this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def printed(cluster: Cluster, namespace: str, pod: str, container: str) -> list[dict[str, Any]]:
+    """What a container has printed; nothing before it has started."""
+    try:
+        return [json.loads(line) for line in cluster.logs(namespace, pod, container).splitlines()]
+    except KubectlFailedError:
+        return []

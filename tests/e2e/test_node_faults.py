@@ -58,8 +58,7 @@ class Cut:
 def cut(installed: Cluster, node: Node, callers: Following) -> Cut:
     """Cut off while other faults are played, since it takes minutes: a poll in flight has 55 s to wait."""
     assert callers.calls()
-    names = sorted(it["metadata"]["name"] for it in installed.pods(SITE, "app=caller"))
-    found = Cut(node, names[-1], now_ms())
+    found = Cut(node, max(ready(installed)), now_ms())
     found.change("--insert")
     return found
 
@@ -97,7 +96,16 @@ def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], boo
 
 def caller_pod(cluster: Cluster) -> str:
     """One that is not cut off."""
-    return min(it["metadata"]["name"] for it in cluster.pods(SITE, "app=caller"))
+    return min(ready(cluster))
+
+
+def ready(cluster: Cluster) -> list[str]:
+    """Callers that are Ready; one that was deleted without an injector may not be replaced yet."""
+    return [
+        it["metadata"]["name"]
+        for it in cluster.pods(SITE, "app=caller")
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in it["status"]["conditions"])
+    ]
 
 
 def test_without_an_api_server_calls_go_on_and_edits_follow(

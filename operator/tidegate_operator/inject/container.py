@@ -31,6 +31,8 @@ NO_OVERRIDES: Final = Overrides(requests={}, limits={})
 
 _TRUST: Final = "TIDEGATE_OPERATOR_CA"
 _MAX_GRACE_S: Final = 3_600
+_RESERVED: Final = {"cpu": "500m"}
+"""At most, in pods whose requests are limits: what is reserved is nobody else's, and a whole core would mostly idle."""
 _SPARE_S: Final = 5
 """What is left of a pod's grace period for the sidecar's own end."""
 _START_S: Final = 120
@@ -209,7 +211,7 @@ def _resources(template: Template, overrides: Overrides, facts: PodFacts) -> dic
             # Whatever it asked for would have to fit into what the pod has as a whole, which nobody planned for.
             pair = (asked, capped)
         elif facts.guaranteed:
-            one = capped or asked or limit or request
+            one = capped or asked or _lower(limit or request, _RESERVED.get(what, ""))
             pair = (asked or one, capped or one)
         else:
             pair = (asked or _lower(request, capped), capped or _higher(limit, asked))

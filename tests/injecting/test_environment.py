@@ -9,24 +9,31 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from injecting_shapes.platform import injected
+from injecting_shapes.platform import PLATFORM, TEMPLATE, injected
 from injecting_shapes.pods import container, environment_of, pod
 
-from tidegate_operator.inject.environment import ORIGIN, OURS
+from tidegate_operator.inject.environment import AZURE, GEMINI, ORIGIN, OURS, SDKS, SERVED, Sdk
+from tidegate_operator.inject.pod import Platform
 from tidegate_policy.keys import PLACEHOLDER_KEY
+from tidegate_sidecar.proxy.identify import Place, place_of
+from tidegate_sidecar.routing.refusal import Refusal
+
+ALL = replace(PLATFORM, template=replace(TEMPLATE, sdks=SDKS))
+"""Leads every SDK to the sidecar, also those whose calls it does not take yet: the traps are the same."""
 
 MODULE_CLIENT = "import openai; print(openai.chat.completions._client.base_url)"
 """It reads variables when the module is imported, so it needs a process of its own; the other clients are in this one."""
 
 
-def variables(*own: tuple[str, str], exclude: str = "") -> dict[str, str]:
+def variables(*own: tuple[str, str], exclude: str = "", platform: Platform = ALL) -> dict[str, str]:
     """What a container's process sees."""
     annotations = {"tidegate.dev/exclude-env": exclude} if exclude else {}
     env = [{"name": name, "value": value} for name, value in own]
-    return environment_of(injected(pod(container(env=env), annotations=annotations)))
+    return environment_of(injected(pod(container(env=env), annotations=annotations), platform=platform))
 
 
 def openai_client() -> str:
@@ -113,6 +120,23 @@ def test_an_unmodified_client_starts_and_finds_the_sidecar(
     assert run(client, variables(*own)) == found
 
 
+@pytest.mark.parametrize("sdk", SERVED)
+def test_a_base_url_leads_to_what_the_sidecar_serves(sdk: Sdk) -> None:
+    assert isinstance(place(variables(platform=PLATFORM)[sdk.url].removeprefix(ORIGIN)), Place)
+
+
+@pytest.mark.parametrize("sdk", [GEMINI, AZURE])
+def test_an_application_whose_calls_the_sidecar_does_not_serve_is_left_as_it_is(sdk: Sdk) -> None:
+    own = ((sdk.key, "own"), ("OPENAI_API_VERSION", "1"))
+    found = variables(*own, platform=PLATFORM)
+    assert found == dict(own) | {name: found[name] for name in found if name.startswith("ANTHROPIC_")}
+    assert isinstance(place(sdk.path), Refusal), "it is served, so it belongs to SERVED"
+
+
+def place(path: str) -> Place | Refusal:
+    return place_of("POST", f"{path}/", {})
+
+
 def test_without_the_type_the_module_client_would_not_start() -> None:
     """The trap that OPENAI_API_TYPE is there for: when this SDK changes, the variable can go."""
     assert "Ambiguous use of module client" in run("openai module", variables(exclude="OPENAI_API_TYPE"))
@@ -185,9 +209,9 @@ def test_what_env_from_brings_is_not_hidden() -> None:
         {"prefix": "OPENAI_", "secretRef": {"name": "keys"}},
         {"prefix": "GEMINI_API_KEY", "secretRef": {"name": "whole"}},
     ]
-    found = injected(pod(container(envFrom=sources)))["spec"]["containers"][0]["env"]
+    found = injected(pod(container(envFrom=sources)), platform=ALL)["spec"]["containers"][0]["env"]
     nothing = resolved(found, {})
-    assert nothing == environment_of(injected(pod()))
+    assert nothing == environment_of(injected(pod(), platform=ALL))
     some = resolved(
         found,
         {

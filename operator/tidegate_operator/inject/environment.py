@@ -73,7 +73,9 @@ AZURE: Final = Sdk(
     keyless=("AZURE_OPENAI_AD_TOKEN", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
 )
 SDKS: Final = (OPENAI, ANTHROPIC, GEMINI, AZURE)
-"""OpenAI's serve OpenAICompatible and GitHubModels as well."""
+"""All that are known. OpenAI's serve OpenAICompatible and GitHubModels as well."""
+SERVED: Final = (OPENAI, ANTHROPIC)
+"""Those whose calls the sidecar takes. Others are left alone: led to it, an application that works would get 404."""
 
 _API_TYPE: Final = "OPENAI_API_TYPE"
 _AZURE_VERSION: Final = "OPENAI_API_VERSION"
@@ -110,16 +112,19 @@ class Environment:
     warnings: tuple[str, ...]
 
 
-def environment(container: Document, exclude: Collection[str], before: Collection[str]) -> Environment:
+def environment(
+    container: Document, exclude: Collection[str], before: Collection[str], sdks: Collection[Sdk]
+) -> Environment:
     """What a container gets; the same when it is asked again with the result and `before` as `added` was.
 
     Args:
         container: as it is.
         exclude: names that the pod's author does not want.
         before: names that an earlier pass has added, as the pod's status says.
+        sdks: are led to the sidecar.
     """
     present = _Present(container, before)
-    wanted = [name for name in _wanted(present, exclude) if name not in exclude]
+    wanted = [name for name in _wanted(present, exclude, sdks) if name not in exclude]
     ours = [entry for name in wanted for entry in present.entries(name)]
     env = [*items(container, "env")]
     is_changed = [entry for entry in env if present.is_ours(entry)] != ours
@@ -135,10 +140,10 @@ def environment(container: Document, exclude: Collection[str], before: Collectio
     )
 
 
-def _wanted(present: _Present, exclude: Collection[str]) -> Iterator[str]:
+def _wanted(present: _Present, exclude: Collection[str], sdks: Collection[Sdk]) -> Iterator[str]:
     """Names of the variables to add, in the order in which they are to stand."""
     is_azure = present.is_azure_alone
-    for sdk in SDKS:
+    for sdk in sdks:
         if sdk.url in exclude or present.has(sdk.url, *sdk.aliases) or present.is_on(*sdk.absent):
             continue
         if sdk is OPENAI and is_azure:

@@ -126,7 +126,7 @@ def _lead_to_sidecar(
                 continue
             # What starts before the sidecar has nobody to talk to there.
             is_early = key == "initContainers" and index < position
-            found = environment(it, OURS if is_early else overrides.exclude, known)
+            found = environment(it, OURS if is_early else overrides.exclude, known, template.sdks)
             if found.is_changed:
                 results[-1] = {**it, "env": found.env}
             if found.added:

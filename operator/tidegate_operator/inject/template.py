@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from tidegate_operator.inject.environment import SERVED, Sdk
 from tidegate_policy import keys
 
 SIDECAR_USER: Final = 65_532
@@ -66,6 +67,8 @@ class Template:
     """User and group; None: the platform chooses, as OpenShift insists on."""
     resources: Resources = Resources()
     startup: Startup = Startup.START
+    sdks: tuple[Sdk, ...] = SERVED
+    """Whose base URLs applications get."""
     audiences: tuple[str, ...] = ()
     """Each gets a ServiceAccount token of its own: for Vault, for exchanges of tokens."""
     keys_secret: str = KEYS_SECRET

@@ -152,6 +152,29 @@ def test_what_somebody_changes_is_mended_and_what_is_right_is_left(
     assert configuration.get()["metadata"]["resourceVersion"] == version
 
 
+def test_a_certificate_that_cert_manager_has_left_behind_is_replaced(
+    cluster: Cluster, operator: Operators, home: str
+) -> None:
+    """Its Secret is of a type of its own, which can never be changed."""
+    theirs = next_step(None, Plan(names=(f"tidegate-injector.{home}.svc",)), int(time.time()))
+    assert theirs is not None
+    files = ServerFiles(leaf=theirs.leaf, trust=theirs.trust).to_data()
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": INJECTOR_CERTIFICATES, "namespace": home},
+            "data": {key: base64.b64encode(value).decode() for key, value in files.items()},
+        }
+    )
+    replica = operator(**OFTEN).wait_ready()
+    replica.until(
+        lambda: secret(cluster, home)["ca.crt"] == secret(cluster, home, CERTIFICATES).get("ca.crt"),
+        "the operator's own authority in the injector's Secret",
+    )
+
+
 def test_a_configuration_that_is_not_to_be_touched_is_not(
     cluster: Cluster, operator: Operators, configuration: Configuration, home: str
 ) -> None:

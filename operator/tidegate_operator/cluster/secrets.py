@@ -14,6 +14,9 @@ CERTIFICATES: Final = "tidegate-certificates"
 INJECTOR_CERTIFICATES: Final = "tidegate-injector-certificates"
 """What the injector mounts; no authority's key is in it."""
 
+_TYPE: Final = "Opaque"
+"""Of Secrets that are made here."""
+
 
 class SecretStore:
     """Reads and replaces the data of one Secret; what it means is for others to know."""
@@ -24,6 +27,7 @@ class SecretStore:
         self._namespace = namespace
         self._name = name
         self._metadata: dict[str, Any] = {}
+        self._type = _TYPE
 
     async def read(self) -> tuple[Mapping[str, bytes], str] | None:
         """Data and resourceVersion; None when there is no such Secret.
@@ -35,6 +39,7 @@ class SecretStore:
         if document is None:
             return None
         self._metadata = document["metadata"]
+        self._type = str(document.get("type") or _TYPE)
         data = {str(key): _decoded(value) for key, value in (document.get("data") or {}).items()}
         return data, str(self._metadata["resourceVersion"])
 
@@ -53,7 +58,8 @@ class SecretStore:
         body = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "type": "Opaque",
+            # It can never be changed: a Secret that cert-manager has made is of another one, and stays that.
+            "type": self._type if version else _TYPE,
             "metadata": metadata,
             "data": {key: base64.b64encode(value).decode("ascii") for key, value in sorted(data.items())},
         }

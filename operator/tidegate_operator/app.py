@@ -97,7 +97,7 @@ class Operator:
             news=self._news,
             metrics=self._metrics,
             may_write=lambda: self._elector.is_leading,
-            home=settings.namespace,
+            excluded=(settings.namespace, *settings.excluded_namespaces),
             identity=self._elector.identity,
             period_ms=settings.coverage_ms,
         )

@@ -7,6 +7,7 @@ milliseconds; each default says why it is what it is.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -34,6 +35,7 @@ NONE: Final = "none"
 """Says that something is not wanted, where an empty variable means the default."""
 
 _HOUR_MS: Final = 3_600_000
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class SettingsError(ValueError):
@@ -141,6 +143,8 @@ class Settings:
     """The MutatingWebhookConfiguration whose `caBundle` is kept. `none`: no configuration is ever touched."""
     coverage_ms: int = _period(60_000, 50)
     """How often pods are counted that should have a sidecar and have none."""
+    excluded_namespaces: tuple[str, ...] = ()
+    """`NAME,NAME`: where the webhook configuration lets nothing be injected, so that pods there lack nothing."""
     grace_ms: int = _period(10_000, 0, 600_000)
     """How long requests in flight may go on after SIGTERM."""
     unmatched: str = REFUSE
@@ -199,6 +203,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         else environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config"),
         listen=reader.address("TIDEGATE_LISTEN", Address(host=host, port=CONFIG_PORT)),
         health=reader.address("TIDEGATE_HEALTH", Address(host=host, port=HEALTH_PORT)),
+        excluded_namespaces=reader.names("TIDEGATE_EXCLUDED_NAMESPACES"),
         unmatched=reader.unmatched(),
         pass_through_urls=environment.get("TIDEGATE_PASS_THROUGH_URLS", ""),
         log_level=reader.word("TIDEGATE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
@@ -253,6 +258,13 @@ class _Reader:
         except ValueError as error:
             self.problems.append(f"{name}: {error}")
             return default
+
+    def names(self, name: str) -> tuple[str, ...]:
+        found = tuple(it.strip() for it in self._environment.get(name, "").split(",") if it.strip())
+        for it in found:
+            if not _DNS_LABEL.fullmatch(it):
+                self.problems.append(f"{name}: {it!r} is not the name of a namespace; write NAME,NAME")
+        return found
 
     def unmatched(self) -> str:
         word = self._environment.get("TIDEGATE_UNMATCHED", "") or REFUSE

@@ -55,7 +55,7 @@ def counted(
     labels: Mapping[str, str] | None = None,
     workloads: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> Count:
-    count = Count([Namespace(name="team", labels=labels or {})], "tidegate-system")
+    count = Count([Namespace(name="team", labels=labels or {})], ["tidegate-system"])
     for kind, documents in (workloads or {}).items():
         count.take_workloads(kind, documents)
     count.take_pods(pods)
@@ -120,10 +120,16 @@ def test_the_oldest_pod_is_the_sample() -> None:
 
 
 def test_a_cluster_of_any_size_is_counted_in_bounded_memory() -> None:
-    count = Count([], "tidegate-system", most=2)
+    count = Count([], ["tidegate-system"], most=2)
     for number in range(5):
         count.take_pods([a_pod(f"pod-{number}", ownerReferences=[], annotations=ENABLED)])
     assert (len(count.lacking), count.pods, count.left_out) == (2, 5, 3)
+
+
+def test_namespaces_in_which_nothing_is_injected_are_left_out() -> None:
+    count = Count([], ["tidegate-system", "team"])
+    count.take_pods([a_pod(annotations=ENABLED)])
+    assert (count.lacking, count.pods) == ({}, 0)
 
 
 def test_injected_pods_are_counted_by_workload() -> None:

@@ -41,13 +41,14 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "TIDEGATE_LEASE_RENEW_MS": "20000",
         "TIDEGATE_WATCH_SILENT_MS": "1000",
         "TIDEGATE_LOG_LEVEL": "LOUD",
+        "TIDEGATE_EXCLUDED_NAMESPACES": "monitoring,Team A",
         "TIDEGATE_UNMATCHED": "Allow",
         "TIDEGATE_PASS_THROUGH_URLS": "OpenAI=nowhere",
     }
     with pytest.raises(SettingsError) as caught:
         read(environment, folder=tmp_path)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8
     for name in environment:
         assert any(line.startswith(name) for line in lines), name
 

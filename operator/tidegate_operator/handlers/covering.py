@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -51,7 +51,7 @@ class Covering:
         news: namespaces, and the pods that have a sidecar.
         metrics: take the counts.
         may_write: whether it is for this replica to do.
-        home: Tidegate's own namespace.
+        excluded: namespaces in which nothing is ever injected: Tidegate's own, and see settings, `excluded_namespaces`.
         identity: this replica's name, in events.
         period_ms: see settings, `coverage_ms`.
     """
@@ -60,7 +60,7 @@ class Covering:
     news: News
     metrics: Metrics
     may_write: Callable[[], bool]
-    home: str
+    excluded: Collection[str]
     identity: str
     period_ms: int
     _shortfalls: Shortfalls = field(default_factory=Shortfalls)
@@ -102,7 +102,7 @@ class Covering:
         self._show(count.pods)
 
     async def _count(self) -> Count:
-        count = Count(self.news.objects.namespaces, self.home)
+        count = Count(self.news.objects.namespaces, self.excluded)
         for kind, (api, plural) in _LISTED.items():
             async for page in self.client.pages(object_path(api, plural, ""), accept=METADATA_LIST):
                 count.take_workloads(kind, page)

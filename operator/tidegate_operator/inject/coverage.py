@@ -63,16 +63,18 @@ class Lack:
 class Count:
     """One count of a cluster. Workloads are taken first: their word is asked for when their pods come."""
 
-    def __init__(self, namespaces: Iterable[Namespace], home: str, *, most: int = MAX_WORKLOADS) -> None:
+    def __init__(
+        self, namespaces: Iterable[Namespace], excluded: Iterable[str], *, most: int = MAX_WORKLOADS
+    ) -> None:
         """Nothing is counted yet.
 
         Args:
             namespaces: all of them.
-            home: Tidegate's own, which is left out like the cluster's.
+            excluded: names of those in which nothing is ever injected, besides the cluster's own.
             most: workloads that are kept apart.
         """
         self._most = most
-        self._left_out = {home, *SYSTEM_NAMESPACES}
+        self._left_out = {*excluded, *SYSTEM_NAMESPACES}
         self._asking = {
             it.name for it in namespaces if choice_of({"metadata": {"labels": it.labels}}) is Choice.ENABLED
         }

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from charting_site.helm import PROFILES, Helm
+from charting_site.helm import CHART, NAME, NAMESPACE, PROFILES, Helm, HelmError
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.errors import KubectlFailedError
+from tidegate_testing.operators import ROOT
 
 STANDARD = "pod-security.kubernetes.io"
 
@@ -43,6 +44,25 @@ def test_the_server_takes_every_object(
     items = {"apiVersion": "v1", "kind": "List", "items": list(objects.values())}
     taken = dry_run(cluster_for_charts, json.dumps(items))
     assert sorted(it.partition("/")[2] for it in taken) == sorted(name for _, name in objects)
+
+
+def test_rights_and_definitions_may_have_been_applied_by_somebody_else(
+    helm: Helm, cluster_for_charts: ControlPlane
+) -> None:
+    """What is there already is nothing that helm would have to make."""
+    kubectl = cluster_for_charts.kubectl
+    folders = [f"--filename={ROOT / 'deploy' / 'rbac'}", f"--filename={ROOT / 'crds'}"]
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("apply", "--server-side", *folders)
+    try:
+        with pytest.raises(HelmError, match="invalid ownership metadata"):
+            helm.at(cluster_for_charts)("install", NAME, str(CHART), "--dry-run=server")
+        values = f"--values={PROFILES['least-privilege']}"
+        helm.at(cluster_for_charts)("install", NAME, str(CHART), values, "--dry-run=server")
+    finally:
+        # The namespace first: its end would wait for kinds that are gone.
+        kubectl("delete", "namespace", NAMESPACE)
+        kubectl("delete", "--ignore-not-found", *folders)
 
 
 def test_the_dry_run_notices_what_is_wrong(

@@ -90,6 +90,8 @@ topologySpreadConstraints:
   whenUnsatisfiable: ScheduleAnyway
   labelSelector:
     matchLabels: {{- include "tidegate.selector" .name | nindent 6 }}
+  # Pods that a rollout is about to end do not count, or the new ones could come together on one node.
+  matchLabelKeys: [pod-template-hash]
 {{- end }}
 {{- end }}
 
@@ -146,7 +148,7 @@ livenessProbe:
 {{- if and $arguments.root.Values.certManager.enabled $object.rules }}
 {{- $_ := set $object "rules" (include "tidegate.rulesWithCertManager" $object | fromYamlArray) }}
 {{- end }}
-{{- if or $arguments.root.Values.rbac.install (eq $object.kind "ServiceAccount") }}
+{{- if $arguments.root.Values.rbac.install }}
 ---
 {{ include "tidegate.generated" (dict "root" $arguments.root "name" $arguments.name "object" $object "annotations" $annotations) }}
 {{- end }}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
+PART_OF: Final = {"app.kubernetes.io/part-of": "tidegate"}
+"""By this label people find the definitions, whoever has applied them."""
+
 _KEPT: Final = (
     "type",
     "format",
@@ -57,7 +60,7 @@ def custom_resource_definition(kind: Kind) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": kind.crd_name},
+        "metadata": {"labels": dict(PART_OF), "name": kind.crd_name},
         "spec": {
             "group": GROUP,
             "names": {

@@ -23,4 +23,4 @@ def _pool(pool: Pool, simulator_url: str) -> Pool:
 def _provider(provider: Provider, simulator_url: str) -> Provider:
     # All types so far have the version segment in their base URL, and the simulator serves both dialects below /v1.
     base_url = f"{simulator_url}/providers/{provider.name}/v1"
-    return replace(provider, base_url=base_url, credentials=(), caller_credential=False)
+    return replace(provider, base_url=base_url, credentials=(), caller_credential=False, public_only=False)

@@ -165,6 +165,8 @@ class Provider:
     """Share among the providers of one priority."""
     models: tuple[Model, ...] = ()
     """Empty: whatever is asked for."""
+    public_only: bool = added(default=False)
+    """Its host's name is connected to where it leads to public addresses, and nowhere else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,8 +241,8 @@ async def settled(running: RunningExchange, raw: RawProvider, *, calls: int) -> 
         assert not state.breaker._circuit.is_probing
     leg = services.leg
     assert isinstance(leg, SessionLeg)
-    assert leg._session is not None
-    connector = leg._session.connector
+    assert leg._any is not None
+    connector = leg._any.connector
     assert connector is not None
     # A connection that was being made when its call was cancelled is closed in the loop's next turns.
     await until(lambda: not connector._acquired)

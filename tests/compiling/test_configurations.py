@@ -98,6 +98,7 @@ def test_the_whole_configuration(compiled: Compile, said: Said) -> None:
                         base_url="https://llm.example.com/v1",
                         caller_credential=True,
                         priority=1,
+                        public_only=True,
                     ),
                     Provider(
                         name="openai",
@@ -124,6 +125,7 @@ def test_the_whole_configuration(compiled: Compile, said: Said) -> None:
                                 aliases=("mini", "small"),
                             ),
                         ),
+                        public_only=True,
                     ),
                 ),
                 breaker=Breaker(

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tidegate_cli.__main__ import main
 from tidegate_operator.inject import names
 from tidegate_operator.inject.decide import DenyReason, SkipReason
-from tidegate_operator.inject.environment import OURS
+from tidegate_operator.inject.environment import OURS, SERVED
 from tidegate_operator.inject.settings import Settings as InjectorSettings
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.metrics import Metrics
@@ -94,11 +94,12 @@ def test_every_metric_of_the_injector_is_documented() -> None:
 
 def test_every_word_that_pods_are_told_by_is_documented() -> None:
     documented = INJECTION.read_text()
-    told = (names.INJECT, names.COPIED, names.STATUS, *names.OVERRIDES, *SkipReason, *DenyReason, *OURS)
+    variables = [name for sdk in SERVED for name in (sdk.url, sdk.key)]
+    told = (names.INJECT, names.COPIED, names.STATUS, *names.OVERRIDES, *SkipReason, *DenyReason, *variables)
     for word in told:
         assert f"`{word}`" in documented or f"`{word}:" in documented, word
-    for value in OURS.values():
-        assert not value.startswith("http") or value in documented, value
+    for sdk in SERVED:
+        assert OURS[sdk.url] in documented, sdk.url
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

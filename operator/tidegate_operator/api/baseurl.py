@@ -1,7 +1,7 @@
 """Where a provider may live: what a baseURL must look like, and which hosts are not on the public internet.
 
 The check sees the text of the URL alone. A public name that resolves to a private address is the sidecar's to refuse,
-when it connects.
+when it connects (`public_only` of the contract).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
 from tidegate_operator.api.fields import Text
+from tidegate_policy.addresses import Address, is_public
 
 BaseURL = Annotated[
     str,
@@ -28,7 +29,6 @@ BaseURL = Annotated[
 ]
 
 _PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 # What the resolver's inet_aton reads as an address, beyond four decimals: 2130706433, 0x7f.1, 127.1
 _ADDRESS_LIKE: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+))*\.?")
@@ -62,7 +62,7 @@ def is_private(url: str) -> bool:
     host = _host(urlsplit(url))
     address = _address(host)
     if address is not None:
-        return not _is_public(address)
+        return not is_public(address)
     return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
 
 
@@ -70,18 +70,8 @@ def _host(parts: SplitResult) -> str:
     return (parts.hostname or "").lower().removesuffix(".")
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        embedded = address.ipv4_mapped or address.sixtofour
-        if embedded is None and address in _NAT64:
-            embedded = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if embedded is not None:
-            return _is_public(embedded)
-    return address.is_global and not address.is_multicast

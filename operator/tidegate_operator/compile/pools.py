@@ -167,6 +167,7 @@ def _provider(provider: providerpool.Provider, credentials: tuple[CredentialRef,
         priority=provider.priority,
         weight=provider.weight,
         models=tuple(sorted(models, key=lambda model: model.name)),
+        public_only=not provider.allow_private,
     )
 
 

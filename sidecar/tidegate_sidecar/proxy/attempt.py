@@ -121,6 +121,7 @@ class Attempts:
             headers=request_headers(sending.headers, provider, auth, sending.consumer_header),
             body=body,
             connect_ms=sending.timeouts.connect_ms,
+            public_only=provider.public_only,
         )
 
     async def _send(self, request: UpstreamRequest, limit_ns: int) -> UpstreamResponse:

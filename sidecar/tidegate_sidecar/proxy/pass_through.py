@@ -88,6 +88,7 @@ class PassThrough:
             headers=request_headers(received, state.provider, (), ""),
             body=passing.body,
             connect_ms=self._timeouts.connect_ms,
+            public_only=state.provider.public_only,
         )
         try:
             answer = await self._send(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from tidegate_sidecar.providers.base import Headers
+from tidegate_sidecar.proxy.resolving import NotPublicError, PublicResolver
 
 LARGE_BYTES: Final = 2**20
 """Larger bodies are written in pieces, as fast as the provider takes them, so that other calls go on meanwhile."""
@@ -53,6 +54,8 @@ class UpstreamRequest:
     body: bytes
     connect_ms: int
     method: str = "POST"
+    public_only: bool = False
+    """The host's name has to lead to public addresses."""
 
 
 class UpstreamResponse(Protocol):
@@ -94,33 +97,42 @@ class SessionLeg:
         if provider_ca_file:
             context.load_verify_locations(cafile=provider_ca_file)
         self._ssl = context
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions = AsyncExitStack()
+        self._any: aiohttp.ClientSession | None = None
+        self._public: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool of connections."""
-        # Calls in flight bound the connections: a call that waited for one would blame the provider for the wait.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self._ssl)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
+        """Open the pools of connections: a connection knows no more by which rule it was made, so there are two."""
+        self._any = await self._sessions.enter_async_context(self._open(None))
+        resolver = PublicResolver(aiohttp.DefaultResolver())
+        self._sessions.push_async_callback(resolver.close)
+        self._public = await self._sessions.enter_async_context(self._open(resolver))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection."""
+        self._any = self._public = None
+        await self._sessions.aclose()
+
+    def _open(self, resolver: PublicResolver | None) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # Calls in flight bound the connections: a call that waited for one would blame the provider for the wait.
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self._ssl, resolver=resolver
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """See `ProviderLeg`."""
-        assert self._session is not None, "the leg is used inside `async with`"  # noqa: S101 - a programming error
+        session = self._public if request.public_only else self._any
+        assert session is not None, "the leg is used inside `async with`"  # noqa: S101 - a programming error
         connect_s = request.connect_ms / 1_000
         with _translated():
-            response = await self._session.request(
+            response = await session.request(
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body if len(request.body) <= LARGE_BYTES else BytesIO(request.body),
@@ -161,7 +173,7 @@ def _translated() -> Iterator[None]:
     except aiohttp.ClientSSLError as error:
         raise UpstreamError(UpstreamFault.CONNECT, "the TLS handshake failed") from error
     except aiohttp.ClientConnectorDNSError as error:
-        raise UpstreamError(UpstreamFault.CONNECT, "its host name was not found") from error
+        raise UpstreamError(UpstreamFault.CONNECT, _name_problem(error.os_error)) from error
     except aiohttp.ClientConnectorError as error:
         reason = error.os_error.strerror or type(error.os_error).__name__
         raise UpstreamError(UpstreamFault.CONNECT, f"the connection failed: {reason}") from error
@@ -173,3 +185,9 @@ def _translated() -> Iterator[None]:
         raise UpstreamError(UpstreamFault.GARBAGE, "its answer is not HTTP") from error
     except aiohttp.ClientError as error:
         raise UpstreamError(UpstreamFault.CLOSED, f"the exchange failed ({type(error).__name__})") from error
+
+
+def _name_problem(error: OSError) -> str:
+    if isinstance(error, NotPublicError):
+        return "its host name leads to no public address, and its pool does not say allowPrivate"
+    return "its host name was not found"

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e_site.applications import MODEL, deployment, pod, pod_spec
+from e2e_site.applications import ASK, IDLE, MODEL, deployment, pod, pod_spec
 from e2e_site.following import Following, now_ms, printed
 from e2e_site.release import Release
 from e2e_site.site import SITE
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tidegate_node.access import Cluster
 
 AWAY_S = 60
-IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
-ASK = ["python3", "/programs/chat.py", MODEL, "0.5"]
 
 
 def wait_ready(cluster: Cluster, name: str) -> None:

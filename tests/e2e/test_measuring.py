@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
+from e2e_site.applications import IDLE, MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.following import Following, now_ms
 from e2e_site.metrics import memory_mib
 from e2e_site.release import SYSTEM, Release
@@ -77,7 +77,7 @@ def is_programmed(cluster: Cluster) -> bool:
 
 def ready_after_s(cluster: Cluster, name: str, *, inject: bool) -> float:
     """Seconds from the creation of a pod until it is Ready."""
-    document = pod(name, SITE, pod_spec("app", ["python3", "-c", "import time; time.sleep(3600)"]))
+    document = pod(name, SITE, pod_spec("app", IDLE))
     document["spec"]["terminationGracePeriodSeconds"] = 0
     if not inject:
         document["metadata"]["annotations"] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e_site import stepping
-from e2e_site.applications import MODEL, OTHER_MODEL, pod, pod_spec, policy
+from e2e_site.applications import ASK, IDLE, MODEL, OTHER_MODEL, pod, pod_spec, policy
 from e2e_site.churn import Churn
 from e2e_site.following import Following, now_ms, printed
 from e2e_site.metrics import metric
@@ -29,8 +29,6 @@ SIDECAR = "tidegate-sidecar"
 AGE = "tidegate_config_age_seconds"
 OLD_S = 15
 FEW = 3
-ASK = ["python3", "/programs/chat.py", MODEL, "0.5"]
-IDLE = ["python3", "-c", "import time; time.sleep(3600)"]
 
 
 pytestmark = pytest.mark.usefixtures("cut")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from e2e_site.applications import pod, pod_spec
+from e2e_site.applications import IDLE, pod, pod_spec
 from e2e_site.following import Following, now_ms
 from e2e_site.release import Release
 from e2e_site.site import SITE
@@ -21,8 +21,7 @@ def test_what_is_uninstalled_is_in_nobodys_way(
 
     webhooks = installed.kubectl("get", "mutatingwebhookconfigurations", "--output=name")
     assert "tidegate" not in webhooks
-    command = ["python3", "-c", "import time; time.sleep(3600)"]
-    installed.apply(pod("later", SITE, pod_spec("app", command)))
+    installed.apply(pod("later", SITE, pod_spec("app", IDLE)))
     installed.kubectl(
         "wait", "pod/later", f"--namespace={SITE}", "--for=condition=Ready", "--timeout=60s", timeout_s=65
     )

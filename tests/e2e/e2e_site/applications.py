@@ -13,6 +13,10 @@ DEMO = f"tidegate-demo:{VERSION}"
 MODEL = "gpt-5.4-mini"
 OTHER_MODEL = "gpt-5.5"
 KEYS = "tidegate-keys"
+IDLE = ("python3", "-c", "import time; time.sleep(3600)")
+"""A program that does nothing."""
+ASK = ("python3", "/programs/chat.py", MODEL, "0.5")
+"""One that calls twice a second and prints what came of it."""
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,

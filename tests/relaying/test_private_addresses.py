@@ -75,11 +75,3 @@ async def test_who_is_asked_is_closed_with_it() -> None:
     names = Names()
     await PublicResolver(names).close()
     assert names.is_closed
-
-
-async def test_a_name_that_does_not_exist_is_told_as_that() -> None:
-    async with running_sidecar(
-        config(pool(provider("lost", "http://lost.invalid", public_only=True)))
-    ) as sidecar:
-        answer = await sidecar.chat()
-        assert (answer.status, "its host name was not found" in answer.text) == (502, True)

@@ -433,6 +433,21 @@ async def test_before_the_first_configuration_calls_get_503_config_pending() -> 
         assert sidecar.records.last.code == "config_pending"
 
 
+async def test_without_an_operator_nobody_is_sent_to_look_for_a_mistake_in_a_policy() -> None:
+    why = "The operator cannot be reached at https://operator.test:8443: Connection refused"
+    async with running_sidecar() as sidecar:
+        sidecar.source.lack(why)
+        await sidecar.source.taken()
+        answer = await sidecar.chat()
+        assert (answer.status, answer.code) == (503, "config_pending")
+        assert f"There is no configuration yet. {why}" in answer.text
+        metrics = (await sidecar.admin("/metrics")).text
+        assert "tidegate_config_refused 0" in metrics
+        sidecar.source.refuse("pools: missing")
+        await sidecar.source.taken()
+        assert "The newest one is refused: pools: missing" in (await sidecar.chat()).text
+
+
 async def test_what_is_no_http_gets_an_answer_and_harms_nobody(sidecar: Sidecar) -> None:
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
         async with await sidecar.connect() as app:

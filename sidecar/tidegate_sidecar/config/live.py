@@ -8,7 +8,7 @@ import logging
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.build import build
 from tidegate_sidecar.config.pipeline import Pipeline
-from tidegate_sidecar.config.source import ConfigSource, Loaded, Refused
+from tidegate_sidecar.config.source import ConfigSource, Loaded, Missing, Refused
 from tidegate_sidecar.policies.breaker import State
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -24,6 +24,7 @@ class Live:
     Attributes:
         pipeline: in force; None until the first configuration.
         problem: why the newest configuration is not in force; empty when it is.
+        is_refused: whether there is one, and it is wrong.
         configured: set once there is a pipeline.
     """
 
@@ -31,6 +32,7 @@ class Live:
         """Have no configuration yet."""
         self.pipeline: Pipeline | None = None
         self.problem = ""
+        self.is_refused = False
         self.configured = asyncio.Event()
         self._clock = clock
         self._metrics = metrics
@@ -42,7 +44,9 @@ class Live:
     async def follow(self, source: ConfigSource) -> None:
         """Take what `source` yields, for ever."""
         async for update in source.updates():
-            if isinstance(update, Refused):
+            if isinstance(update, Missing):
+                self.lack(update.problem)
+            elif isinstance(update, Refused):
                 self.refuse(update.problem)
             else:
                 self.apply(update)
@@ -60,7 +64,7 @@ class Live:
             return
         self.pipeline = pipeline
         self.configured.set()
-        self.problem = ""
+        self.problem, self.is_refused = "", False
         self._metrics.reloads.labels("applied").inc()
         self._metrics.config_refused.set(0)
         self._metrics.config_loaded_at.set(self._clock.wall_ns() / 1e9)
@@ -69,11 +73,16 @@ class Live:
 
     def refuse(self, problem: str) -> None:
         """Keep what is in force; say why once."""
-        self.problem = problem
+        self.problem, self.is_refused = problem, True
         self._metrics.reloads.labels("refused").inc()
         self._metrics.config_refused.set(1)
         kept = f"{self.pipeline.digest[:12]} stays in force" if self.pipeline else "there is none in force"
         _log.error("the new configuration is refused, %s:\n%s", kept, problem)
+
+    def lack(self, problem: str) -> None:
+        """Say once why there is no configuration yet."""
+        self.problem, self.is_refused = problem, False
+        _log.warning("there is no configuration yet: %s", problem)
 
     def _refuse_built(self, loaded: Loaded, why: str) -> None:
         problem = f"it cannot be built: {why}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -120,11 +122,27 @@ class OperatorPoll:
         except aiohttp.ClientConnectorCertificateError as error:
             return Failed(problem=_distrust(self._settings.url, error.certificate_error))
         except TimeoutError:
-            return Failed(problem=f"{self._settings.url} did not answer in time")
+            return Failed(problem=f"The operator did not answer in time: {self._settings.url}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # A header that cannot be sent quotes its value, which may be the token.
-            text = str(error).replace(token, "…") if token else str(error)
-            return Failed(problem=f"{self._settings.url}: {text[:_MAX_PROBLEM_CHARS]}")
+            return Failed(problem=_unreached(self._settings.url, error, token))
+
+
+def _unreached(url: str, error: Exception, token: str) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"The operator cannot be reached at {url}: {_reason(error)}"
+    # A header that cannot be sent quotes its value, which may be the token.
+    text = str(error).replace(token, "…") if token else str(error)
+    return f"{url}: {text[:_MAX_PROBLEM_CHARS]}"
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, without the objects and addresses that the library's own words have."""
+    cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name has no address"
+    if isinstance(cause, ssl.SSLError):
+        return f"the TLS handshake failed ({cause.reason or type(cause).__name__})"
+    return os.strerror(cause.errno) if cause.errno else type(cause).__name__
 
 
 def _headers(standing: Standing, token: str, prefer: str) -> dict[str, str]:

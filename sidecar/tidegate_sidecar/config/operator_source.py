@@ -24,7 +24,7 @@ from tidegate_sidecar.config.operator_poll import (
     Unusable,
 )
 from tidegate_sidecar.config.operator_trust import OperatorTrust
-from tidegate_sidecar.config.source import Loaded, Refused
+from tidegate_sidecar.config.source import Loaded, Missing, Refused
 from tidegate_sidecar.settings import OperatorSettings
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -117,8 +117,10 @@ class OperatorSource:
                 return self._new_problem(nack.why)
             case Failed():
                 self._fail(answer.problem)
+                if answer.is_final:
+                    return self._new_problem(answer.problem)
                 is_worth_saying = self._current is None and self._failures >= PATIENCE
-                return self._new_problem(answer.problem) if answer.is_final or is_worth_saying else None
+                return self._new_problem(answer.problem, Missing) if is_worth_saying else None
 
     def _judge_envelope(self, envelope: Envelope, outcome: _Outcome) -> Loaded | None:
         if self._as_of is not None and (lacks := envelope.as_of.lacks(self._as_of)):
@@ -192,11 +194,11 @@ class OperatorSource:
             _log.info("the operator answers as it should again")
         self._said = problem
 
-    def _new_problem(self, problem: str) -> Refused | None:
+    def _new_problem(self, problem: str, kind: type[Refused] = Refused) -> Refused | None:
         if problem == self._problem:
             return None
         self._problem = problem
-        return Refused(problem=problem)
+        return kind(problem=problem)
 
     async def _pause(self, answer: Answer, took_ns: int) -> None:
         """Between two polls: at any moment within a time, so that sidecars who lost an operator do not come as one."""

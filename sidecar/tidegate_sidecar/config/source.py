@@ -38,6 +38,11 @@ class Refused:
     problem: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Refused):
+    """There has been no configuration yet, and nobody could be asked for one; nothing is wrong with any."""
+
+
 class ConfigSource(Protocol):
     """Yields what changed, forever: the first item as soon as there is one, later ones only when they differ.
 

@@ -117,7 +117,8 @@ class Exchange:
     async def _serve(self, life: _Life, pipeline: Pipeline | None) -> Refusal | None:
         """The steps; a refusal when one of them says no, None when the application has its answer."""
         if pipeline is None:
-            return config_pending(self._services.live.problem)
+            live = self._services.live
+            return config_pending(live.problem, is_refused=live.is_refused)
         if pipeline.pass_through is not None:
             return await self._let_through(life, pipeline, pipeline.pass_through)
         return await self._enforce(life, pipeline)

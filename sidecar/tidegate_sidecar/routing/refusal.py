@@ -109,9 +109,9 @@ def suspended(source: ObjectRef) -> Refusal:
     )
 
 
-def config_pending(problem: str) -> Refusal:
-    """The refusal while there is no configuration at all."""
-    why = f" The newest one is refused: {problem}" if problem else ""
+def config_pending(problem: str, *, is_refused: bool) -> Refusal:
+    """The refusal while there is no configuration at all, or one that is refused for `problem`."""
+    why = f" The newest one is refused: {problem}" if is_refused else f" {problem}" if problem else ""
     return Refusal(
         case=Case.CONFIG_PENDING, message=f"There is no configuration yet.{why}", retry_after_ms=1_000
     )

@@ -20,7 +20,7 @@ from tidegate_policy.model import CompiledConfig, WorkloadIdentity
 from tidegate_sidecar.app import Listening, run_sidecar
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.pipeline import Pipeline
-from tidegate_sidecar.config.source import Loaded, Refused
+from tidegate_sidecar.config.source import Loaded, Missing, Refused
 from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.records import CallRecord
 from tidegate_testing.tasks import no_task_left, until
@@ -45,6 +45,9 @@ class PushedConfig:
 
     def refuse(self, problem: str) -> None:
         self._queue.put_nowait(Refused(problem=problem))
+
+    def lack(self, problem: str) -> None:
+        self._queue.put_nowait(Missing(problem=problem))
 
     async def updates(self) -> AsyncIterator[Loaded | Refused]:
         while True:

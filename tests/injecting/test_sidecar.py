@@ -56,7 +56,8 @@ def test_the_volumes_are_where_the_variables_say() -> None:
     document = injected(
         pod(), platform=replace(PLATFORM, template=replace(TEMPLATE, audiences=("https://vault",)))
     )
-    mounts = {it["name"]: it["mountPath"] for it in document["spec"]["initContainers"][0]["volumeMounts"]}
+    found = document["spec"]["initContainers"][0]["volumeMounts"]
+    mounts = {it["name"]: it["mountPath"] for it in found if "subPath" not in it}
     sources = document["spec"]["volumes"][0]["projected"]["sources"]
     files = {
         it["serviceAccountToken"][

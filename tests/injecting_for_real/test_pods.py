@@ -85,6 +85,19 @@ def test_the_servers_defaults_change_nothing_of_ours(team: Namespace, injector: 
     assert injector.admissions()[("pods", "skipped", "AlreadyInjected")] == before + 1
 
 
+def test_the_sidecar_does_not_get_the_applications_token_for_the_api_server(team: Namespace) -> None:
+    """Kubernetes mounts it into every container in which nothing else stands in its place."""
+    spec = team.stored(opted_in())["spec"]
+    where = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+    def mounted(container: dict[str, Any]) -> list[str]:
+        return [it["name"] for it in container["volumeMounts"] if it["mountPath"] == where]
+
+    (app,), (sidecar,) = spec["containers"], spec["initContainers"]
+    assert mounted(app)[0].startswith("kube-api-access")
+    assert mounted(sidecar) == ["tidegate-state"]
+
+
 def test_a_pod_of_class_guaranteed_stays_so(team: Namespace) -> None:
     document = opted_in()
     document["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2", "memory": "1Gi"}}

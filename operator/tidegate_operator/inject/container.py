@@ -30,6 +30,7 @@ STATE_SIZE: Final = "16Mi"
 NO_OVERRIDES: Final = Overrides(requests={}, limits={})
 
 _TRUST: Final = "TIDEGATE_OPERATOR_CA"
+_API_TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 _MAX_GRACE_S: Final = 3_600
 _RESERVED: Final = {"cpu": "500m"}
 """At most, in pods whose requests are limits: what is reserved is nobody else's, and a whole core would mostly idle."""
@@ -160,6 +161,13 @@ def _mounts(template: Template) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": names.TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": True},
         {"name": names.STATE_VOLUME, "mountPath": STATE_FOLDER},
+        # An empty folder, where Kubernetes would else mount the application's token for the API server.
+        {
+            "name": names.STATE_VOLUME,
+            "mountPath": _API_TOKEN_FOLDER,
+            "subPath": "no-api-token",
+            "readOnly": True,
+        },
     ]
     if template.keys_secret:
         found.append({"name": names.KEYS_VOLUME, "mountPath": KEYS_FOLDER, "readOnly": True})

@@ -64,8 +64,14 @@ def test_an_object_that_becomes_invalid_keeps_its_last_good_form_on_every_replic
     first = operator().wait_ready()
     cluster.apply(pool(team), policy(team), injected_pod(team, "chat-0"))
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
-    before = sidecar.has(first).config
+    sidecar.has(first)
+    # the policy alone may have been compiled before, with its pool still to come
+    first.until(
+        lambda: not sidecar.poll(first) and sidecar.pools == ["models"], "a configuration with the pool"
+    )
     first.until(lambda: _is_persisted(cluster, home, team, "models"), "its form to be persisted")
+    assert sidecar.envelope is not None
+    before = sidecar.envelope.config
 
     cluster.apply(pool(team, **PRIVATE))
     first.until(
@@ -202,7 +208,7 @@ def test_a_deleted_namespace_takes_its_objects_and_nobody_elses(
         "the one that stays to miss a pool",
     )
     assert "leaving" in cluster.conditions("aipolicy", "staying", "chat")["ResolvedRefs"]["message"]
-    assert replica.metric('objects{kind="AIPolicy"}') == 1
+    replica.until(lambda: replica.metric('objects{kind="AIPolicy"}') == 1, "the end of the other policy")
     assert cluster.condition("providerpool", "staying", "own", "Ready") == "True/Ready"
 
 

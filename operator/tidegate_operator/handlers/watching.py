@@ -188,13 +188,13 @@ class _Engine(threading.Thread):
         self._ended = ended
         self._caller = ended.get_loop()
         self._loop = EventLoop()
-        self._stop = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._sessions = sessions
 
     def stop(self) -> None:
         """From another thread: end soon."""
         with suppress(RuntimeError):  # the loop is closed: it has ended
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     def run(self) -> None:
         error: BaseException | None = None
@@ -212,10 +212,10 @@ class _Engine(threading.Thread):
             settings=self._settings,
             standalone=True,
             clusterwide=True,
-            stop_flag=self._stop,
+            stop_flag=self._stopping,
         )
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if self._stop.is_set():
+        if self._stopping.is_set():
             await kopf.run_tasks(tasks, ignored=[task for task in (asyncio.current_task(),) if task])
         else:
             errors = [task.exception() for task in done if not task.cancelled()]

@@ -1,0 +1,27 @@
+"""kopf's thread: whoever ends the process waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import kopf
+
+from tidegate_operator.handlers.watching import _Engine
+
+
+class Short(_Engine):
+    """Ends at once: nothing is watched."""
+
+    async def _watch(self) -> None:
+        return
+
+
+async def test_a_thread_that_has_ended_can_be_waited_for() -> None:
+    """Its class must not take a name of `threading.Thread` for something else: `join` would fail at the process' end."""
+    ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    engine = Short(kopf.OperatorRegistry(), kopf.OperatorSettings(), [], ended)
+    engine.start()
+    async with asyncio.timeout(10):
+        assert await ended is None
+        await asyncio.to_thread(engine.join, 10)
+    assert not engine.is_alive()

@@ -31,11 +31,18 @@ def test_an_upgrade_restarts_nobody_and_loses_no_call(
     table.add("calls lost in an upgrade of the chart", f"{len(lost)} of {callers.calls() - before}")
     assert lost == []
 
-    document = json.dumps(pod("fresh", SITE, pod_spec("app", ["true"])))
-    answer = json.loads(
-        installed.kubectl("create", "--dry-run=server", "--output=json", "-f", "-", stdin=document)
+    # The former injectors answer for some seconds after they were told to end: the API server may not know of it yet.
+    installed.wait_until(
+        lambda: memory_asked_for(installed) == "72Mi", namespace=SYSTEM, what="the new value in new pods"
     )
-    assert answer["spec"]["initContainers"][0]["resources"]["requests"]["memory"] == "72Mi"
+
+
+def memory_asked_for(cluster: Cluster) -> str:
+    """By the sidecar of a pod that would be made now."""
+    document = json.dumps(pod("fresh", SITE, pod_spec("app", ["true"])))
+    answer = cluster.kubectl("create", "--dry-run=server", "--output=json", "-f", "-", stdin=document)
+    (sidecar,) = json.loads(answer)["spec"]["initContainers"]
+    return str(sidecar["resources"]["requests"]["memory"])
 
 
 def standing(cluster: Cluster) -> set[str]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))
 
 ORDER = (
-    "test_install.py",
     "test_quickstart.py",
     "test_measuring.py",
     "test_faults.py",

@@ -40,7 +40,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing(Refused):
-    """There has been no configuration yet, and nobody could be asked for one; nothing is wrong with any."""
+    """There has been no configuration yet: the operator could not be asked, or has none. Nothing is wrong with any."""
 
 
 class ConfigSource(Protocol):

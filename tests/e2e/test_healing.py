@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("callers")
 
 def test_a_pod_that_has_started_without_an_operator_is_served(installed: Cluster) -> None:
     installed.wait_until(
-        lambda: printed(installed, SITE, "newcomer", "app")[-1]["status"] == 200,
+        lambda: [it["status"] for it in printed(installed, SITE, "newcomer", "app")[-1:]] == [200],
         namespace=SITE,
         what="an answer for the pod that had to wait",
         within_s=120,

@@ -83,17 +83,26 @@ def remains(record: Record) -> list[str]:
         Path(plan.namespace_file),
         Path("/sys/class/net") / plan.interface,
         record.folder,
-        *Path("/sys/fs/cgroup").glob(f"**/{plan.name}"),
+        *cgroups(plan.name),
         *Path("/var/lib/cni/results").glob(f"{plan.name}-*"),
-        *(
-            link
-            for link in Path("/var/log/containers").glob("*")
-            if str(record.folder) in str(link.readlink())
-        ),
+        *(link for link in Path("/var/log/containers").glob("*") if leads_into(link, record.folder)),
     ]
     found = [str(path) for path in places if path.exists() or path.is_symlink()]
     found += [line for line in mounts if str(record.folder) in line]
     return found + [str(it) for it in read_records() if it.plan == plan]
+
+
+def cgroups(name: str) -> list[Path]:
+    """Control groups of this name. The other node's come and go meanwhile, which a walk does not mind."""
+    return [Path(at) / name for at, folders, _ in os.walk("/sys/fs/cgroup") if name in folders]
+
+
+def leads_into(link: Path, folder: Path) -> bool:
+    """Whether a link points into a folder; one that is taken away at this moment does not."""
+    try:
+        return str(folder) in str(link.readlink())
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda it: it.name)

@@ -99,11 +99,7 @@ def caller_pod(cluster: Cluster) -> str:
 
 def ready(cluster: Cluster) -> list[str]:
     """Callers that are Ready; one that was deleted without an injector may not be replaced yet."""
-    return [
-        it["metadata"]["name"]
-        for it in cluster.pods(SITE, "app=caller")
-        if any(one["type"] == "Ready" and one["status"] == "True" for one in it["status"]["conditions"])
-    ]
+    return cluster.ready_pods(SITE, "app=caller")
 
 
 def test_without_an_api_server_calls_go_on_and_edits_follow(

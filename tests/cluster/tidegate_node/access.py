@@ -62,6 +62,17 @@ class Cluster:
         )
         return [it for it in json.loads(text)["items"] if "deletionTimestamp" not in it["metadata"]]
 
+    def ready_pods(self, namespace: str, selector: str) -> list[str]:
+        """Names of the pods that are Ready; one that was made this moment has no condition at all."""
+        return [
+            it["metadata"]["name"]
+            for it in self.pods(namespace, selector)
+            if any(
+                one["type"] == "Ready" and one["status"] == "True"
+                for one in it.get("status", {}).get("conditions", [])
+            )
+        ]
+
     def delete_pod(self, namespace: str, name: str) -> None:
         """Ask for a pod's end, without waiting for it."""
         self.kubectl("delete", "pod", name, f"--namespace={namespace}", "--wait=false")
@@ -102,13 +113,26 @@ class Cluster:
     ) -> None:
         """Ask `condition` every half second until it holds.
 
+        A pod may be gone between its listing and the look at it, and the API server away for a moment: what
+        kubectl refuses to a condition counts as not yet, and its last refusal is told when time is over.
+
         Raises:
             DeadlinePassedError: it did not; the text has the namespace's events.
         """
+        refused: list[str] = []
+
+        def holds() -> bool:
+            try:
+                return condition()
+            except KubectlFailedError as error:
+                refused[:] = [str(error)]
+                return False
+
         try:
-            wait_until(condition, within_s=within_s, what=what, every_s=_LOOK_EVERY_S)
+            wait_until(holds, within_s=within_s, what=what, every_s=_LOOK_EVERY_S)
         except DeadlinePassedError as error:
-            raise DeadlinePassedError(f"{error}\n{self.events(namespace)}") from error
+            told = "\n".join([str(error), *refused, self.events(namespace)])
+            raise DeadlinePassedError(told) from error
 
     def events(self, namespace: str) -> str:
         """Pods, the last events and the last words of ended containers of a namespace, for a message to a person."""

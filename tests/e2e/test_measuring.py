@@ -133,7 +133,7 @@ def test_a_rolling_update_loses_no_call(installed: Cluster, callers: Following, 
         what=old_are_gone,
     )
     callers.wait_for_calls(10)
-    lost = callers.failures(began_ms)
+    lost = callers.failures(began_ms, of_new_pods=True)
     table.add("calls lost in a rolling update", f"{len(lost)} of {callers.calls() - before}")
     assert lost == []
     assert sum("is_over" in it for it in callers.said()) >= CALLERS

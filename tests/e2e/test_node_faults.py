@@ -92,11 +92,6 @@ def enforced(callers: Following, since_ms: int, status: int) -> Callable[[], boo
     )
 
 
-def caller_pod(cluster: Cluster) -> str:
-    """One that is not cut off."""
-    return min(ready(cluster))
-
-
 def ready(cluster: Cluster) -> list[str]:
     """Callers that are Ready; one that was deleted without an injector may not be replaced yet."""
     return cluster.ready_pods(SITE, "app=caller")
@@ -169,9 +164,9 @@ def test_when_the_leader_is_killed_no_call_is_lost_and_edits_go_on(
 
 
 def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
-    installed: Cluster, node: Node, callers: Following, table: Table
+    installed: Cluster, node: Node, callers: Following, cut: Cut, table: Table
 ) -> None:
-    name = caller_pod(installed)
+    name = next(it for it in ready(installed) if it != cut.pod)
 
     def restarts() -> int:
         (status,) = installed.get("pod", name, SITE)["status"]["initContainerStatuses"]

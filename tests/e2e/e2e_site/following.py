@@ -16,6 +16,7 @@ from tidegate_node.access import Cluster
 
 _PAUSE_S = 0.5
 _LIMIT_S = 30
+_OK = 200
 
 
 class Following:
@@ -64,9 +65,20 @@ class Following:
             lines += [{**json.loads(line), "pod": first.stem} for line in whole]
         return sorted(lines, key=lambda it: it["at_ms"])
 
-    def failures(self, since_ms: int) -> list[dict[str, Any]]:
-        """Calls that failed from a moment on."""
-        return [it for it in self.said() if "failure" in it and it["at_ms"] >= since_ms]
+    def failures(self, since_ms: int, *, of_new_pods: bool = False) -> list[dict[str, Any]]:
+        """Calls that failed from a moment on, in pods that had an answer before it.
+
+        A pod that starts while something is away says that it has no configuration yet, as it should: with
+        `of_new_pods` that counts as well. One of these pods comes when the Deployment's controller tries again after
+        the injector was away, whatever is being played then.
+        """
+        lines = self.said()
+        known = {it["pod"] for it in lines if it.get("status") == _OK and it["at_ms"] < since_ms}
+        return [
+            it
+            for it in lines
+            if "failure" in it and it["at_ms"] >= since_ms and (of_new_pods or it["pod"] in known)
+        ]
 
     def calls(self) -> int:
         """Calls that were made, as far as they were told."""

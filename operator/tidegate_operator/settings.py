@@ -123,6 +123,8 @@ class Settings:
 
     acks_ms: int = _period(250, 10)
     """How often what sidecars acknowledged is summed up; a sum that changed is a status to write."""
+    hearing_ms: int = _period(20_000, 0)
+    """How long a sidecar may be silent before its silence counts: from its start, and from when this replica began to lead."""
     status_burst: int = field(default=3, metadata={"bounds": (1, 100)})
     """Status writes that one object may get at once: the state as found, as compiled, as acknowledged."""
     status_interval_ms: int = _period(5_000, 0)

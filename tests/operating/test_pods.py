@@ -95,6 +95,57 @@ def test_a_list_takes_away_what_is_not_in_it() -> None:
     assert pods.is_listed
 
 
+def sidecar(**status: Any) -> dict[str, Any]:
+    """The status of a pod of which the kubelet says this about the sidecar."""
+    other = {"name": "init-db", "state": {"terminated": {"exitCode": 0}}}
+    return {"status": {"initContainerStatuses": [other, {"name": "tidegate-sidecar", **status}]}}
+
+
+@pytest.mark.parametrize(
+    ("status", "has_begun"),
+    [
+        ({}, False),
+        (sidecar(state={"waiting": {"reason": "PodInitializing"}}, restartCount=0), False),
+        (sidecar(state={"waiting": {"reason": "ImagePullBackOff"}}, restartCount=0), False),
+        (sidecar(state={"running": {}}, restartCount=0), True),
+        (sidecar(state={"terminated": {"exitCode": 1}}, restartCount=0), True),
+        (sidecar(state={"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=3), True),
+        (sidecar(state={"waiting": {}}, lastState={"terminated": {"exitCode": 1}}), True),
+        ({"status": {"containerStatuses": [{"name": "app", "state": {"running": {}}}]}}, False),
+    ],
+    ids=[
+        "no status",
+        "waits for its turn",
+        "waits for its image",
+        "runs",
+        "ended",
+        "crashes",
+        "ran before",
+        "only the app runs",
+    ],
+)
+def test_whether_a_sidecar_has_begun(status: dict[str, Any], has_begun: bool) -> None:
+    assert read_pod(a_pod() | status).has_begun is has_begun
+
+
+def test_a_beginning_is_told_once_and_changes_nothing_that_is_compiled() -> None:
+    pods = Pods()
+    pods.seen(a_pod(version=1))
+    assert not pods.seen(a_pod(version=2) | sidecar(state={"running": {}}))
+    assert pods.take_begun() == ("uid-chat-0",)
+    assert not pods.seen(a_pod(version=3) | sidecar(state={"running": {}}))
+    assert pods.take_begun() == ()
+
+
+def test_nothing_is_told_of_a_sidecar_that_ran_before_it_was_seen_or_is_gone() -> None:
+    pods = Pods()
+    pods.seen(a_pod("old", version=1) | sidecar(state={"running": {}}))
+    pods.seen(a_pod("short", version=2))
+    pods.seen(a_pod("short", version=3) | sidecar(state={"running": {}}))
+    pods.gone(a_pod("short", version=4))
+    assert pods.take_begun() == ()
+
+
 def test_of_a_pod_little_is_kept() -> None:
     pod = read_pod(a_pod(owner=("StatefulSet", "chat"), app="chat"))
     assert (pod.namespace, pod.name, pod.service_account) == ("team", "chat-0", "chat")

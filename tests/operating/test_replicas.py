@@ -46,6 +46,44 @@ def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operato
     assert second.leads
 
 
+def test_a_new_leader_hears_the_sidecars_before_it_says_that_they_are_silent(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    """Else each upgrade of the operator would show every object as not ready for a while."""
+    patient = {"TIDEGATE_HEARING_MS": "600000"}
+    first = operator(**patient).wait_ready()
+    second = operator(**patient).wait_ready()
+    cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
+    cluster.run_sidecar(team, "chat-0")
+    sidecar = PollingSidecar(cluster, home, team, "chat-0")
+    sidecar.has(first)
+    assert not sidecar.poll(first)
+
+    def programmed() -> str:
+        status = cluster.get("aipolicy", team, "chat").get("status") or {}
+        counted = status.get("sidecars", {}).get("programmed", 0)
+        return f"{cluster.condition('aipolicy', team, 'chat', 'Programmed')} {counted}"
+
+    first.until(lambda: programmed() == "True/Programmed 1", "the sidecar's word")
+    first.kill()
+    second.until(lambda: second.leads, "the second replica to lead")
+    # An object that concerns nobody is told of at once: the new leader writes, and has looked at everything.
+    cluster.apply(policy(team, "nobody", targetRefs=[{"kind": "Deployment", "name": "none"}]))
+    second.until(
+        lambda: cluster.condition("aipolicy", team, "nobody", "Accepted") != "", "a status by the new leader"
+    )
+    assert programmed() == "True/Programmed 1"
+
+    second.until(
+        lambda: sidecar.poll(second) or sidecar.status == 304, "the sidecar's word to the new leader"
+    )
+    cluster.apply(limited(team, 6))
+    second.until(lambda: sidecar.poll(second), "the change by the new leader")
+    assert not sidecar.poll(second)
+    second.until(lambda: observed(cluster, team) == 2, "the status of one that all are heard of")
+    assert programmed() == "True/Programmed 1"
+
+
 def test_a_leader_that_is_told_to_stop_hands_over_at_once(operator: Operators) -> None:
     """Released, not run out: with a Lease of a minute the second replica would come too late otherwise."""
     minute = {"TIDEGATE_LEASE_DURATION_MS": "60000", "TIDEGATE_LEASE_RENEW_MS": "40000"}

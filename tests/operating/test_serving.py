@@ -74,8 +74,13 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
     def is_programmed(expected: str) -> bool:
         return cluster.condition("aipolicy", team, "chat", "Programmed") == expected
 
+    # Pods that wait for a node or an image enforce nothing and let nothing pass: nobody has to wait for them.
+    replica.until(lambda: is_programmed("True/NoSidecars"), "two pods that start")
+    message = cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
+    assert message == "The sidecars that are concerned are starting."
+    cluster.run_sidecar(team, "one", "two")
     replica.until(
-        lambda: is_programmed("False/Pending") and counts() == (2, 0, 0), "two pods to be waited for"
+        lambda: is_programmed("False/Pending") and counts() == (2, 0, 0), "two pods that are silent"
     )
     sidecars = [PollingSidecar(cluster, home, team, name) for name in ("one", "two")]
     for sidecar in sidecars:
@@ -133,6 +138,7 @@ def test_pods_without_a_sidecar_count_for_nothing(
     pod = injected_pod(team, "one")
     pod["metadata"]["labels"] = {"tidegate.dev/injected": label}
     cluster.apply(pool(team), policy(team), pod)
+    cluster.run_sidecar(team, "one")
 
     expected = "False/Pending" if label == "true" else "True/NoSidecars"
     replica.until(

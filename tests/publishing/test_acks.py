@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,19 +44,38 @@ def test_a_summary_counts_pods_and_names_those_that_lag() -> None:
     book.take(PodAck(pod_uid="good", digest="new"))
     book.take(PodAck(pod_uid="old", digest="old"))
     book.take(PodAck(pod_uid="bad", digest="old", refused="new", why="no such dialect"))
-    pods = [want(name) for name in ("good", "old", "bad", "silent")]
+    book.take(PodAck(pod_uid="empty"))
+    pods = [want(name) for name in ("good", "old", "bad", "empty", "silent")]
     assert summarise(book, pods) == {
         "policy": Summary(
-            desired=4,
+            desired=5,
             programmed=1,
             rejected=1,
             lagging=(
                 Lagging(Lag.REFUSED, "team-a/bad", "no such dialect"),
                 Lagging(Lag.OUTDATED, "team-a/old"),
+                Lagging(Lag.EMPTY, "team-a/empty"),
                 Lagging(Lag.UNHEARD, "team-a/silent"),
             ),
+            unheard=1,
         )
     }
+
+
+def test_a_pod_that_starts_counts_from_its_first_word() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="good", digest="new"))
+    book.take(PodAck(pod_uid="asks"))
+    book.take(PodAck(pod_uid="bad", refused="new", why="no such dialect"))
+    pods = [replace(want(name), is_starting=True) for name in ("good", "asks", "bad", "silent")]
+    summary = summarise(book, pods)["policy"]
+    assert (summary.desired, summary.programmed, summary.rejected) == (2, 1, 1)
+    assert (summary.starting, summary.unheard) == (2, 0)
+
+
+def test_pods_that_start_alone_are_a_summary_of_nobody() -> None:
+    found = summarise(AckBook(), [replace(want("a"), is_starting=True)])
+    assert found == {"policy": Summary(starting=1)}
 
 
 def test_a_pod_counts_for_each_of_its_objects() -> None:

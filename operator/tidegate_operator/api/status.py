@@ -50,7 +50,7 @@ class SidecarCounts(Section):
     """How many sidecars the object concerns."""
 
     desired: PodCount = 0
-    """Sidecars that should enforce the object."""
+    """Sidecars that should enforce the object, without those that are starting."""
     programmed: PodCount = 0
     """Sidecars that do."""
     rejected: PodCount = 0

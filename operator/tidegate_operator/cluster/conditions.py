@@ -30,11 +30,12 @@ _POLICY_KINDS = ("AIPolicy", "ClusterAIPolicy")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecars:
-    """How many sidecars an object concerns; `lagging` says in words who does not enforce it."""
+    """How many sidecars an object concerns; `lagging` says in words who does not enforce it, `starting` do not count yet."""
 
     desired: int = 0
     programmed: int = 0
     rejected: int = 0
+    starting: int = 0
     lagging: tuple[str, ...] = ()
 
 
@@ -208,7 +209,11 @@ def _resolved(findings: Sequence[Diagnostic]) -> Wanted:
 def _programmed(sidecars: Sidecars) -> Wanted:
     lagging = f": {'; '.join(sidecars.lagging)}" if sidecars.lagging else ""
     if sidecars.desired == 0:
-        message = "No injected pod is concerned."
+        message = (
+            "The sidecars that are concerned are starting."
+            if sidecars.starting
+            else "No injected pod is concerned."
+        )
         return _yes(ConditionType.PROGRAMMED, ConditionReason.NO_SIDECARS, message)
     if sidecars.rejected:
         message = f"{sidecars.rejected} of {sidecars.desired} sidecars refused the configuration{lagging}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate_operator.cluster import conditions
@@ -13,11 +13,13 @@ from tidegate_operator.cluster.writer import StatusWriter
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.reconcile import Compiled
 from tidegate_operator.publish.acks import AckBook, Expected, Lag, Summary, objects_in, summarise
+from tidegate_operator.publish.hearing import Hearing
 from tidegate_policy.model import ObjectRef
 
 _WORDS = {
     Lag.REFUSED: "refused it",
     Lag.OUTDATED: "enforces an earlier one",
+    Lag.EMPTY: "enforces none yet",
     Lag.UNHEARD: "has not been heard",
 }
 
@@ -32,6 +34,7 @@ class Statuses:
         book: what sidecars said.
         writer: is told.
         undecided: objects of which nobody can say yet what to write.
+        hearing: which silence counts.
         may_write: the others save themselves the work.
         period_ms: see settings, `acks_ms`.
     """
@@ -41,6 +44,7 @@ class Statuses:
     book: AckBook
     writer: StatusWriter
     undecided: Callable[[], frozenset[ObjectRef]]
+    hearing: Hearing
     may_write: Callable[[], bool]
     period_ms: int
     _memo: Memo = field(default_factory=Memo)
@@ -55,8 +59,13 @@ class Statuses:
         """Look now and then, for as long as the process lives."""
         while True:
             await asyncio.sleep(self.period_ms / 1000)
-            self.book.expire(time.monotonic_ns())
-            if self.may_write() and (self._is_stale or self._revision != self.book.revision):
+            now_ns, may_write = time.monotonic_ns(), self.may_write()
+            self.book.expire(now_ns)
+            begun = self.news.pods.take_begun()
+            self.hearing.begun(begun, now_ns)
+            self.hearing.leading(now_ns, is_leading=may_write)
+            self._is_stale |= self.hearing.look(now_ns) or bool(begun)
+            if may_write and (self._is_stale or self._revision != self.book.revision):
                 self._is_stale, self._revision = False, self.book.revision
                 self._plan()
 
@@ -66,7 +75,7 @@ class Statuses:
             return
         by_workload = self.news.pods.by_workload()
         summaries = summarise(self.book, self._expected(compiled))
-        undecided = self.undecided()
+        undecided = self.undecided() | self._unheard(summaries)
         facts = conditions.facts(
             compiled.compilation,
             {ref: held for ref, held in compiled.held.items() if ref not in undecided},
@@ -90,7 +99,14 @@ class Statuses:
                     pod=f"{pod.namespace}/{pod.name}",
                     digests=digests,
                     counts_for=counts_for,
+                    is_starting=self.hearing.is_starting(pod),
                 )
+
+    def _unheard(self, summaries: Mapping[ObjectRef, Summary]) -> frozenset[ObjectRef]:
+        """Objects of which this replica has not led long enough to say more than the former one: sidecars come back to it."""
+        if self.hearing.is_settled:
+            return frozenset()
+        return frozenset(ref for ref, summary in summaries.items() if summary.unheard)
 
 
 def _sidecars(summary: Summary) -> Sidecars:
@@ -98,6 +114,7 @@ def _sidecars(summary: Summary) -> Sidecars:
         desired=summary.desired,
         programmed=summary.programmed,
         rejected=summary.rejected,
+        starting=summary.starting,
         lagging=tuple(
             f"{it.pod} {_WORDS[it.lag]}{f' ({it.why})' if it.why else ''}" for it in summary.lagging
         ),

@@ -19,6 +19,7 @@ from tidegate_operator.handlers.publishing import Publishing
 from tidegate_operator.handlers.reconcile import Reconciler
 from tidegate_operator.handlers.statuses import Statuses
 from tidegate_operator.index.objects import Change
+from tidegate_operator.publish.hearing import Hearing
 
 _WRITERS = 4
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Work:
             book=publishing.book,
             writer=self._writer,
             undecided=self._owning.undecided,
+            hearing=Hearing(settings.hearing_ms * 1_000_000),
             may_write=self._may_write,
             period_ms=settings.acks_ms,
         )

@@ -1,6 +1,6 @@
 """Injected pods, and the workload that each belongs to.
 
-Of a pod only its metadata and its ServiceAccount are kept. A pod names the object that made it, and where that is a
+Of a pod only its metadata, its ServiceAccount and whether its sidecar has begun are kept. A pod names the object that made it, and where that is a
 ReplicaSet or a Job, what made that one has to be looked up: `unknown_owners` says which, `learn` takes the answers,
 and until then the pod belongs to nobody. Pure: nothing here asks the API server.
 """
@@ -16,6 +16,9 @@ from tidegate_operator.index.snapshot import Workload
 
 INJECTED_LABEL: Final = "tidegate.dev/injected"
 """What the injector puts on the pods that it changes, with the value `true`."""
+
+SIDECAR_CONTAINER: Final = "tidegate-sidecar"
+"""The container that the injector adds."""
 
 MAX_OWNERS: Final = 20_000
 """Answers about owners that are remembered, the latest used; each is some two hundred bytes."""
@@ -54,7 +57,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """What is kept of a pod; `owner` is None for one that nobody controls."""
+    """What is kept of a pod.
+
+    Attributes:
+        owner: None for a pod that nobody controls.
+        has_begun: whether its sidecar runs, or ever ran: one that never did enforces nothing and lets nothing pass.
+    """
 
     uid: str
     namespace: str
@@ -63,6 +71,7 @@ class Pod:
     labels: Mapping[str, str]
     service_account: str
     owner: Owner | None
+    has_begun: bool
 
 
 class Pods:
@@ -73,6 +82,7 @@ class Pods:
         self._pods: dict[str, Pod] = {}
         self._owners: OrderedDict[str, Owner | None] = OrderedDict()
         self._gone: dict[str, int] = {}
+        self._begun: dict[str, None] = {}
         self.is_listed = False
 
     def __repr__(self) -> str:
@@ -90,8 +100,10 @@ class Pods:
         ):
             return False
         if not is_injected(document) or has_ended(document):
-            return self._pods.pop(pod.uid, None) is not None
+            return self._remove(pod.uid)
         self._pods[pod.uid] = pod
+        if before is not None and pod.has_begun and not before.has_begun:
+            self._begun[pod.uid] = None
         return before is None or _essence(before) != _essence(pod)
 
     def gone(self, document: Mapping[str, Any]) -> bool:
@@ -99,7 +111,7 @@ class Pods:
         metadata = document["metadata"]
         uid = str(metadata["uid"])
         self._gone[uid] = int(metadata["resourceVersion"])
-        return self._pods.pop(uid, None) is not None
+        return self._remove(uid)
 
     def relisted(self, documents: Iterable[Mapping[str, Any]], version: int) -> bool:
         """Take in all injected pods as they were at `version`; whether something changed."""
@@ -108,8 +120,7 @@ class Pods:
             present.add(str(document["metadata"]["uid"]))
             is_changed |= self.seen(document)
         for uid in [it.uid for it in self._pods.values() if it.uid not in present and it.version <= version]:
-            del self._pods[uid]
-            is_changed = True
+            is_changed |= self._remove(uid)
         self._gone = {uid: at for uid, at in self._gone.items() if at > version}
         self.is_listed = True
         return is_changed
@@ -117,6 +128,11 @@ class Pods:
     def get(self, uid: str) -> Pod | None:
         """One pod."""
         return self._pods.get(uid)
+
+    def take_begun(self) -> tuple[str, ...]:
+        """Uids of the pods whose sidecar was seen to begin since the last call; not those first seen when it had begun."""
+        begun, self._begun = tuple(self._begun), {}
+        return begun
 
     def unknown_owners(self) -> tuple[tuple[str, Owner], ...]:
         """Owners that have to be looked up, each with its namespace, once."""
@@ -148,6 +164,10 @@ class Pods:
             if workload is not None:
                 found.setdefault(workload, []).append(pod)
         return {workload: tuple(pods) for workload, pods in found.items()}
+
+    def _remove(self, uid: str) -> bool:
+        self._begun.pop(uid, None)
+        return self._pods.pop(uid, None) is not None
 
     def _needs_look_up(self, owner: Owner) -> bool:
         return owner.kind in _PASSED_ON and owner.uid not in self._owners
@@ -195,6 +215,7 @@ def read_pod(document: Mapping[str, Any]) -> Pod:
         labels={str(key): str(value) for key, value in (metadata.get("labels") or {}).items()},
         service_account=str(spec.get("serviceAccountName") or "default"),
         owner=controller_of(document),
+        has_begun=has_begun(document),
     )
 
 
@@ -203,9 +224,21 @@ def is_injected(document: Mapping[str, Any]) -> bool:
     return (document["metadata"].get("labels") or {}).get(INJECTED_LABEL) == "true"
 
 
+def has_begun(document: Mapping[str, Any]) -> bool:
+    """Whether the pod's sidecar runs, or ran before; as the kubelet says, who says nothing of a container that waits for its image."""
+    status = document.get("status") or {}
+    every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return any(_container_began(it) for it in every if it.get("name") == SIDECAR_CONTAINER)
+
+
 def has_ended(document: Mapping[str, Any]) -> bool:
     """Whether the pod's containers have ended for good."""
     return (document.get("status") or {}).get("phase") in _ENDED
+
+
+def _container_began(status: Mapping[str, Any]) -> bool:
+    states = (status.get("state") or {}, status.get("lastState") or {})
+    return bool(status.get("restartCount")) or any("running" in it or "terminated" in it for it in states)
 
 
 def _essence(pod: Pod) -> tuple[object, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from tidegate_operator.index.pods import SIDECAR_CONTAINER
+
 PREFIX: Final = "tidegate.dev/"
 
 INJECT: Final = f"{PREFIX}inject"
@@ -24,7 +26,7 @@ EXCLUDE_ENV: Final = f"{PREFIX}exclude-env"
 OVERRIDES: Final = (CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT, IMAGE, STARTUP, EXCLUDE_ENV)
 """Annotations of a pod (template) that change its sidecar."""
 
-CONTAINER: Final = "tidegate-sidecar"
+CONTAINER: Final = SIDECAR_CONTAINER
 TOKEN_VOLUME: Final = "tidegate-token"  # noqa: S105 - a name
 STATE_VOLUME: Final = "tidegate-state"
 KEYS_VOLUME: Final = "tidegate-keys"

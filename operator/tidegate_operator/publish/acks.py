@@ -150,12 +150,14 @@ class Expected(Generic[K]):
         pod: `namespace/name`, as people read it.
         digests: any of them is right: one per schema version.
         counts_for: whose summaries the pod is counted in, e.g. its class, or the objects of its configuration.
+        is_starting: it may be silent, and as long as it is, it is not counted.
     """
 
     pod_uid: str
     pod: str
     digests: frozenset[str]
     counts_for: tuple[K, ...]
+    is_starting: bool = False
 
 
 class Lag(IntEnum):
@@ -163,7 +165,12 @@ class Lag(IntEnum):
 
     REFUSED = 0
     OUTDATED = 1
-    UNHEARD = 2
+    EMPTY = 2
+    UNHEARD = 3
+
+
+_SILENT: Final = (Lag.EMPTY, Lag.UNHEARD)
+"""What a pod that starts may be."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -177,11 +184,18 @@ class Lagging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """`status.sidecars`, and up to five pods to look at."""
+    """`status.sidecars`, and up to five pods to look at.
+
+    Attributes:
+        unheard: of the desired ones, those of which nothing is known.
+        starting: pods that are not counted yet.
+    """
 
     desired: int = 0
     programmed: int = 0
     rejected: int = 0
+    unheard: int = 0
+    starting: int = 0
     lagging: tuple[Lagging, ...] = ()
 
 
@@ -193,11 +207,17 @@ def objects_in(config: CompiledConfig) -> tuple[ObjectRef, ...]:
 def summarise(book: AckBook, expected: Iterable[Expected[K]]) -> dict[K, Summary]:
     """One summary for each thing that some pod counts for."""
     pods: dict[K, list[Lagging | None]] = {}
+    starting: dict[K, int] = {}
     for pod in expected:
         lag = _lag(book.get(pod.pod_uid), pod)
+        is_starting = pod.is_starting and lag is not None and lag.lag in _SILENT
         for key in pod.counts_for:
-            pods.setdefault(key, []).append(lag)
-    return {key: _sum(lags) for key, lags in pods.items()}
+            lags = pods.setdefault(key, [])
+            if is_starting:
+                starting[key] = starting.get(key, 0) + 1
+            else:
+                lags.append(lag)
+    return {key: _sum(lags, starting.get(key, 0)) for key, lags in pods.items()}
 
 
 def _lag(ack: PodAck | None, expected: Expected[K]) -> Lagging | None:
@@ -208,14 +228,16 @@ def _lag(ack: PodAck | None, expected: Expected[K]) -> Lagging | None:
         return Lagging(Lag.REFUSED, expected.pod, ack.why)
     if ack.digest in expected.digests:
         return None
-    return Lagging(Lag.OUTDATED, expected.pod)
+    return Lagging(Lag.OUTDATED if ack.digest else Lag.EMPTY, expected.pod)
 
 
-def _sum(lags: list[Lagging | None]) -> Summary:
+def _sum(lags: list[Lagging | None], starting: int) -> Summary:
     lagging = sorted(lag for lag in lags if lag is not None)
     return Summary(
         desired=len(lags),
         programmed=len(lags) - len(lagging),
         rejected=sum(lag.lag is Lag.REFUSED for lag in lagging),
+        unheard=sum(lag.lag is Lag.UNHEARD for lag in lagging),
+        starting=starting,
         lagging=tuple(lagging[:MAX_LAGGING]),
     )

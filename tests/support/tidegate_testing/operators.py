@@ -16,6 +16,7 @@ from tidegate_cluster.errors import DeadlinePassedError
 from tidegate_cluster.loopback import UNREACHABLE, Answer, free_port, request
 from tidegate_cluster.waiting import wait_until
 
+from tidegate_operator.index.pods import SIDECAR_CONTAINER
 from tidegate_testing.objects import Objects
 from tidegate_testing.prepared import PreparedProcess, PreparedProgram
 
@@ -32,6 +33,7 @@ QUICK = {
     "TIDEGATE_LEASE_RETRY_MS": "200",
     "TIDEGATE_STATUS_INTERVAL_MS": "200",
     "TIDEGATE_STATUS_RETRY_MS": "200",
+    "TIDEGATE_HEARING_MS": "500",
     "TIDEGATE_OWNERS_MS": "500",
     "TIDEGATE_RELIST_PAUSE_MS": "100",
     "TIDEGATE_RETRY_MAX_MS": "300",
@@ -215,6 +217,21 @@ class Cluster:
         document["spec"] |= spec
         answer = self.control_plane.request("PUT", path, body=document)
         assert answer.status == 200, answer.text
+
+    def run_sidecar(self, namespace: str, *pods: str) -> None:
+        """Say in the status of pods what a kubelet would once their sidecar runs."""
+        state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        container = {"name": SIDECAR_CONTAINER, "image": "", "imageID": "", "ready": True, "restartCount": 0}
+        status = {"phase": "Running", "initContainerStatuses": [{**container, "state": state}]}
+        for name in pods:
+            path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
+            answer = self.control_plane.request(
+                "PATCH",
+                path,
+                body={"status": status},
+                headers={"Content-Type": "application/merge-patch+json"},
+            )
+            assert answer.status == 200, answer.text
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         self.objects.delete(kind, namespace, name)

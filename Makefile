@@ -56,6 +56,9 @@ bench-control-plane: $(READY) ## Measure compile, delivery and idle polls agains
 bench-admission: $(READY) ## Measure what admitting a pod costs: reviews over TLS at a fixed rate; fails above its bar
 	$(BIN)/python bench/admission.py $(ARGS)
 
+bench-bodies: $(READY) ## Measure the memory that large bodies take, many at once; fails above the sidecar's limit
+	PYTHONPATH=tests/cluster:tests/support $(BIN)/python bench/bodies.py $(ARGS)
+
 cluster: $(READY) ## Start a real Kubernetes API server on loopback, for a person; Ctrl-C ends it
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster up $(ARGS)
 

@@ -21,6 +21,7 @@ from tidegate_sidecar.credentials import mounted
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.proxy.drain import InFlight
 from tidegate_sidecar.proxy.exchange import Exchange, Services
+from tidegate_sidecar.proxy.holding import Held
 from tidegate_sidecar.proxy.server import Listener, listening
 from tidegate_sidecar.proxy.upstream import SessionLeg
 from tidegate_sidecar.settings import Address, Settings
@@ -72,7 +73,8 @@ async def run_sidecar(
     metrics = metrics or Metrics()
     stopping = stop or _on_signals()
     live = Live(clock, metrics)
-    in_flight = InFlight()
+    in_flight, held = InFlight(), Held(settings.max_held_bytes)
+    metrics.held_bytes.read = lambda: {(): held.count}
     keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
     if settings.keys_dir:
         mounted.look(keys, metrics, clock)  # before the first call can come
@@ -86,6 +88,7 @@ async def run_sidecar(
                 metrics=metrics,
                 records=records,
                 in_flight=in_flight,
+                held=held,
                 settings=settings,
                 clock=clock,
                 random=random.Random().random,  # noqa: S311 - weights and jitter, no secret

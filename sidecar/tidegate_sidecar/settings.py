@@ -85,6 +85,9 @@ class Settings:
     """How much of one whole (not streamed) answer is held; more than that is relayed as it comes, usage unread."""
     max_calls_in_flight: int = 2_000
     """More calls at once get 503: memory stays bounded whatever the application does."""
+    max_held_bytes: int = 256 * 2**20
+    """Bytes of bodies, requests and whole answers, that all calls together may hold; further requests get 503, and answers
+    are relayed as they come. Memory follows it: some four times as much. In a pod the injector plans it from the limit."""
     keys_dir: str = ""
     """Folder with provider keys, one file each, as the Secret `tidegate-keys` is mounted in a pod; empty: there is none."""
     keys_secret: str = KEYS_SECRET
@@ -116,6 +119,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         max_body_bytes=reader.integer("TIDEGATE_MAX_BODY_BYTES", 32 * 2**20, 1_024, 2**30),
         max_response_bytes=reader.integer("TIDEGATE_MAX_RESPONSE_BYTES", 32 * 2**20, 1_024, 2**30),
         max_calls_in_flight=reader.integer("TIDEGATE_MAX_CALLS_IN_FLIGHT", 2_000, 1, 100_000),
+        max_held_bytes=reader.integer("TIDEGATE_MAX_HELD_BYTES", 256 * 2**20, 2**10, 2**40),
         keys_dir=environment.get("TIDEGATE_KEYS_DIR", ""),
         keys_secret=environment.get("TIDEGATE_KEYS_SECRET") or KEYS_SECRET,
         provider_ca_file=environment.get("TIDEGATE_PROVIDER_CA_FILE", ""),

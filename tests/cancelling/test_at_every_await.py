@@ -233,7 +233,7 @@ async def settled(running: RunningExchange, raw: RawProvider, *, calls: int) -> 
     await running.records.wait(calls)
     assert len(running.records.all) == calls
     services = running.services
-    assert services.in_flight.count == 0
+    assert (services.in_flight.count, services.held.count) == (0, 0)
     pipeline = services.live.pipeline
     assert pipeline is not None
     assert [rule.outstanding for rule in pipeline.rate_rules] == [0] * len(pipeline.rate_rules)

@@ -6,10 +6,18 @@ import json
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate_sidecar.proxy.identify import Asked, dialect_of, endpoint_of, read_body
+from tidegate_sidecar.proxy.identify import (
+    KEPT_BYTES,
+    Asked,
+    dialect_of,
+    endpoint_of,
+    read_body,
+    with_model,
+)
 from tidegate_sidecar.routing.refusal import Case, Refusal
 
 JSON = st.recursive(
@@ -72,6 +80,18 @@ def test_bodies_as_sdks_write_them_are_not_ambiguous() -> None:
         asked = read_body(body)
         assert isinstance(asked, Asked)
         assert not asked.ambiguous
+
+
+@pytest.mark.parametrize("size", [100, KEPT_BYTES, KEPT_BYTES + 1, 20 * KEPT_BYTES])
+def test_another_model_is_written_into_bodies_of_any_size(size: int) -> None:
+    document = {"model": "small", "messages": [{"role": "user", "content": ""}], "stream": True}
+    document["messages"] = [{"role": "user", "content": "x" * (size - len(orjson.dumps(document)))}]
+    body = orjson.dumps(document)
+    assert len(body) == size
+    asked = read_body(body)
+    assert isinstance(asked, Asked)
+    assert (asked.document is None) is (size > KEPT_BYTES)
+    assert orjson.loads(with_model(asked, body, "gpt-test")) == {**document, "model": "gpt-test"}
 
 
 @settings(deadline=None, max_examples=60)

@@ -52,6 +52,23 @@ def test_the_sidecar_reads_what_the_injector_writes() -> None:
     assert (settings.keys_dir, settings.keys_secret) == (KEYS_FOLDER, "llm-keys")
 
 
+@pytest.mark.parametrize(
+    ("memory_limit", "held_mib"),
+    [("256Mi", 48), ("1Gi", 240), ("100M", 7.841796875), ("65Mi", 1), ("16Mi", 1), ("", 256)],
+)
+def test_bodies_are_bounded_by_what_the_memory_is_good_for(memory_limit: str, held_mib: float) -> None:
+    """64Mi and four times the bodies; a MiB at least, so that a call can be made at all; without a limit the process' default."""
+    template = replace(TEMPLATE, resources=replace(TEMPLATE.resources, memory_limit=memory_limit))
+    document = injected(pod(), platform=replace(PLATFORM, template=template))
+    settings = read(environment_of(document, CONTAINER))
+    assert settings.max_held_bytes == pytest.approx(held_mib * 2**20, abs=1024)
+
+
+def test_a_pod_that_asks_for_more_memory_may_have_larger_bodies_in_flight() -> None:
+    document = injected(pod(annotations={"tidegate.dev/memory-limit": "512Mi"}))
+    assert read(environment_of(document, CONTAINER)).max_held_bytes == 112 * 2**20
+
+
 def test_the_volumes_are_where_the_variables_say() -> None:
     document = injected(
         pod(), platform=replace(PLATFORM, template=replace(TEMPLATE, audiences=("https://vault",)))

@@ -34,6 +34,11 @@ _API_TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # no
 _MAX_GRACE_S: Final = 3_600
 _RESERVED: Final = {"cpu": "500m"}
 """At most, in pods whose requests are limits: what is reserved is nobody else's, and a whole core would mostly idle."""
+_PROCESS_BYTES: Final = 64 * 2**20
+"""Memory of a sidecar that holds no body, with what a busy one has beside them."""
+_MEMORY_PER_BYTE: Final = 4
+"""What each byte of a body takes: as it came, as it was read, as it is sent, and what the allocator keeps; measured."""
+_MIN_HELD_BYTES: Final = 2**20
 _SPARE_S: Final = 5
 """What is left of a pod's grace period for the sidecar's own end."""
 _START_S: Final = 120
@@ -63,6 +68,8 @@ def container(template: Template, trust: str, overrides: Overrides, facts: PodFa
         overrides: what the pod asks for.
         facts: of the pod.
     """
+    resources = _resources(template, overrides, facts)
+    variables = _variables(template, trust, facts) | _bounds(resources)
     return {
         "name": names.CONTAINER,
         "image": overrides.image or template.image,
@@ -71,8 +78,8 @@ def container(template: Template, trust: str, overrides: Overrides, facts: PodFa
         # This makes it a sidecar: it starts before the containers after it, ends after them, and lets Jobs finish.
         "restartPolicy": "Always",
         "ports": [{"name": "tidegate-admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"}],
-        "env": [{"name": name, "value": value} for name, value in _variables(template, trust, facts).items()],
-        "resources": _resources(template, overrides, facts),
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "resources": resources,
         "volumeMounts": _mounts(template),
         **_probes(overrides.startup or template.startup),
         "securityContext": _security(template),
@@ -118,6 +125,11 @@ def template_hash(template: Template) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def held_bytes(memory_bytes: int) -> int:
+    """Bytes of bodies that a sidecar with this memory limit may hold."""
+    return max((memory_bytes - _PROCESS_BYTES) // _MEMORY_PER_BYTE, _MIN_HELD_BYTES)
+
+
 def with_trust(sidecar: Document, trust: str) -> Document:
     """A container that exists, as in the copy of a pod, trusting the authorities of now."""
     variables = items(sidecar, "env")
@@ -151,6 +163,12 @@ def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str
         if template.keys_secret != KEYS_SECRET:
             found["TIDEGATE_KEYS_SECRET"] = template.keys_secret  # what refusals call it
     return found
+
+
+def _bounds(resources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """How many bytes of bodies the memory is good for; nothing where it has no limit that is its own."""
+    limit = _number(resources.get("limits", {}).get("memory", ""))
+    return {"TIDEGATE_MAX_HELD_BYTES": str(held_bytes(int(limit)))} if limit else {}
 
 
 def _drain_s(grace_s: int) -> int:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-import orjson
-
 from tidegate_policy.model import RetryOn, Timeouts
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.pipeline import ProviderState
@@ -19,7 +17,8 @@ from tidegate_sidecar.providers.base import Headers, Operation, classify, retry_
 from tidegate_sidecar.proxy.downstream import AppResponse
 from tidegate_sidecar.proxy.failure import FailedTry, failed_on_the_way, garbage, timed_out
 from tidegate_sidecar.proxy.headers import content_type, request_headers, response_headers
-from tidegate_sidecar.proxy.identify import Asked
+from tidegate_sidecar.proxy.holding import Hold
+from tidegate_sidecar.proxy.identify import Asked, with_model
 from tidegate_sidecar.proxy.redact import RedactedResponse
 from tidegate_sidecar.proxy.relay import Relay, Relayed
 from tidegate_sidecar.proxy.respond import WholeResponse
@@ -59,6 +58,7 @@ class Attempts:
     app: AppResponse
     clock: Clock
     max_response_bytes: int
+    hold: Hold
     sending: Sending
 
     async def make(
@@ -95,6 +95,7 @@ class Attempts:
                 timeouts=sending.timeouts,
                 deadline_ns=sending.deadline_ns,
                 max_bytes=self.max_response_bytes,
+                hold=self.hold,
                 now_ns=self.clock.monotonic_ns,
                 request_id=sending.request_id,
                 relayed=relayed,
@@ -113,7 +114,7 @@ class Attempts:
         provider = state.provider
         body = sending.body
         if sending.asked.ambiguous or upstream_name != sending.asked.model:
-            body = orjson.dumps({**sending.asked.document, "model": upstream_name})
+            body = with_model(sending.asked, body, upstream_name)
         url = provider.base_url + state.adapter.path(sending.operation)
         auth = state.adapter.auth(key.reveal()) if key is not None else ()
         return UpstreamRequest(

@@ -1,4 +1,4 @@
-"""The body of a request, read within a size and a time."""
+"""The body of a request, read within a size, a time and the bytes that all calls together may hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tidegate_sidecar.proxy.downstream import AppGoneError
-from tidegate_sidecar.routing.refusal import Case, Refusal
+from tidegate_sidecar.proxy.holding import Hold
+from tidegate_sidecar.routing.refusal import Case, Refusal, no_room
 from tidegate_sidecar.settings import Settings
 
 _PLAIN: Final = ("", "identity")
@@ -27,11 +28,11 @@ class BodyError(Exception):
         self.refusal = refusal
 
 
-async def read_all(request: web.BaseRequest, settings: Settings) -> bytes:
-    """The whole body, decoded.
+async def read_all(request: web.BaseRequest, settings: Settings, hold: Hold) -> bytes:
+    """The whole body, decoded, its bytes held by `hold`.
 
     Raises:
-        BodyError: too large, too slow, or not decodable.
+        BodyError: too large, too slow, not decodable, or more than there is room for at the moment.
         AppGoneError: the application hung up meanwhile.
     """
     encoding = request.headers.get("content-encoding", "").lower()
@@ -39,15 +40,17 @@ async def read_all(request: web.BaseRequest, settings: Settings) -> bytes:
         raise BodyError(
             _invalid(f"The content-encoding {encoding[:40]!r} is not understood; send gzip, deflate or none.")
         )
-    limit = settings.max_body_bytes
+    limit = min(settings.max_body_bytes, hold.limit)
     length = request.content_length
-    if length is not None and length > limit:
-        raise BodyError(_too_large(limit))
+    if length is not None:
+        if length > limit:
+            raise BodyError(_too_large(limit))
+        _take(hold, length)  # before it is sent: who waits to be invited need not send it in vain
     try:
         async with asyncio.timeout(settings.body_read_ms / 1_000):
             await _invite(request)
-            body = await _within(request, limit)
-        return body if encoding in _PLAIN else _decoded(body, _WINDOWS[encoding], limit)
+            body = await _within(request, limit, hold if length is None else None)
+        return body if encoding in _PLAIN else _decoded(body, _WINDOWS[encoding], limit, hold)
     except ConnectionError as error:
         raise AppGoneError("the application closed its connection within its request") from error
     except TimeoutError as error:
@@ -65,20 +68,25 @@ async def _invite(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # nothing of the response itself has been sent
 
 
-async def _within(request: web.BaseRequest, limit: int) -> bytes:
+async def _within(request: web.BaseRequest, limit: int, hold: Hold | None) -> bytes:
+    """The body as it came; `hold` takes its bytes where nobody has told how many come."""
     content = request.content
     first = await content.readany()
+    if hold is not None:
+        _take(hold, len(first))
     if content.at_eof() and len(first) <= limit:
         return first  # the usual case: one piece, no copy
     body = bytearray(first)
     while len(body) <= limit and (piece := await content.readany()):
+        if hold is not None:
+            _take(hold, len(piece))
         body += piece
     if len(body) > limit:
         raise BodyError(_too_large(limit))
     return bytes(body)
 
 
-def _decoded(body: bytes, window: int, limit: int) -> bytes:
+def _decoded(body: bytes, window: int, limit: int, hold: Hold) -> bytes:
     """What `body` stands for; `zlib.error` where it is broken or not whole."""
     decoder = zlib.decompressobj(window)
     plain = decoder.decompress(body, limit + 1)
@@ -86,7 +94,13 @@ def _decoded(body: bytes, window: int, limit: int) -> bytes:
         raise BodyError(_too_large(limit))
     if not decoder.eof or decoder.unused_data:
         raise zlib.error("not one whole stream")
+    _take(hold, len(plain))
     return plain
+
+
+def _take(hold: Hold, count: int) -> None:
+    if not hold.grow(count):
+        raise BodyError(no_room(hold.limit))
 
 
 def _invalid(message: str) -> Refusal:
@@ -96,6 +110,7 @@ def _invalid(message: str) -> Refusal:
 def _too_large(limit: int) -> Refusal:
     return Refusal(
         case=Case.TOO_LARGE,
-        message=f"The body is larger than {limit} bytes, the most that this sidecar takes (TIDEGATE_MAX_BODY_BYTES).",
+        message=f"The body is larger than {limit} bytes, the most that this sidecar takes (the lesser one of "
+        "TIDEGATE_MAX_BODY_BYTES and TIDEGATE_MAX_HELD_BYTES).",
         details={"limit_bytes": limit},
     )

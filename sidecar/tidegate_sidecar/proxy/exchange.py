@@ -28,6 +28,7 @@ from tidegate_sidecar.proxy.body import BodyError, read_all
 from tidegate_sidecar.proxy.dispatch import Dispatch
 from tidegate_sidecar.proxy.downstream import AiohttpResponse, AppGoneError, AppResponse
 from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.proxy.holding import Held, Hold
 from tidegate_sidecar.proxy.identify import Asked, Endpoint
 from tidegate_sidecar.proxy.pass_through import OTHER_OPERATION, Passing, PassThrough
 from tidegate_sidecar.proxy.respond import respond
@@ -50,6 +51,7 @@ class Services:
     metrics: Metrics
     records: RecordSink
     in_flight: InFlight
+    held: Held
     settings: Settings
     clock: Clock
     random: Callable[[], float]
@@ -66,6 +68,7 @@ class _Life:
     app: AppResponse
     record: CallRecord
     started_ns: int
+    hold: Hold
     admitted: Admitted | None = None
     """Set once the rules have admitted it: there is something to settle."""
 
@@ -94,6 +97,7 @@ class Exchange:
                 request_id=f"tg-{secrets.token_hex(8)}", started_wall_ns=services.clock.wall_ns()
             ),
             started_ns=services.clock.monotonic_ns(),
+            hold=Hold(services.held),
         )
         with services.in_flight:
             services.metrics.in_flight.inc()
@@ -129,7 +133,7 @@ class Exchange:
         if isinstance(endpoint, Refusal):
             return endpoint
         try:
-            body = await read_all(life.request, self._services.settings)
+            body = await read_all(life.request, self._services.settings, life.hold)
         except BodyError as error:
             return error.refusal
         asked = identify.read_body(body)
@@ -164,7 +168,7 @@ class Exchange:
         record.dialect = place.dialect
         record.operation = OTHER_OPERATION if isinstance(endpoint, Refusal) else endpoint.operation
         try:
-            body = await read_all(request, services.settings)
+            body = await read_all(request, services.settings, life.hold)
         except BodyError as error:
             return error.refusal
         passing = Passing(
@@ -180,6 +184,7 @@ class Exchange:
             record=record,
             pool=pool,
             max_response_bytes=services.settings.max_response_bytes,
+            hold=life.hold,
             started_ns=life.started_ns,
         ).run(place, passing)
 
@@ -235,6 +240,7 @@ class Exchange:
                 app=life.app,
                 clock=services.clock,
                 max_response_bytes=services.settings.max_response_bytes,
+                hold=life.hold,
                 sending=sending,
             ),
             pool=pool,
@@ -283,6 +289,7 @@ class Exchange:
     def _finish(self, life: _Life, pipeline: Pipeline | None) -> None:
         """Give back what was taken, and write down what happened. Never awaits, never raises."""
         services, record = self._services, life.record
+        life.hold.release()
         now_ns = services.clock.monotonic_ns()
         if life.admitted is not None and pipeline is not None:
             sent = Settlement.SENT if record.attempts else Settlement.NOT_SENT

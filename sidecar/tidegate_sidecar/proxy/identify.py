@@ -21,6 +21,8 @@ ANONYMOUS: Final = "anonymous"
 
 MAX_CONSUMER_LENGTH: Final = 256
 MAX_MODEL_LENGTH: Final = 256
+KEPT_BYTES: Final = 64 * 2**10
+"""Bodies up to this size are kept as parsed, too."""
 
 _PATHS: Final = {
     "/openai/v1/chat/completions": (Dialect.OPENAI, Operation.CHAT),
@@ -74,14 +76,15 @@ class Asked:
     Attributes:
         model: as the application wrote it, alias or name.
         stream: an event stream is wanted.
-        document: the parsed body, kept for a rule that changes it.
+        document: the parsed body, for a try that changes it; None for a large one, which is parsed anew then: objects
+            take several times the memory of their text, and a call may wait for minutes.
         ambiguous: another reader could understand these bytes differently (a member given twice, or an escaped
             name), so the provider must be sent what was understood here.
     """
 
     model: str
     stream: bool
-    document: dict[str, object]
+    document: dict[str, object] | None
     ambiguous: bool
 
 
@@ -144,7 +147,14 @@ def read_body(body: bytes) -> Asked | Refusal:
     model, stream = document["model"], document.get("stream")
     # A name such as "model" can be written with escapes, all of which start like this for ASCII letters.
     ambiguous = body.count(b'"model"') != 1 or body.count(b'"stream"') > 1 or b"\\u00" in body
-    return Asked(model=model, stream=bool(stream), document=document, ambiguous=ambiguous)
+    kept = document if len(body) <= KEPT_BYTES else None
+    return Asked(model=model, stream=bool(stream), document=kept, ambiguous=ambiguous)
+
+
+def with_model(asked: Asked, body: bytes, model: str) -> bytes:
+    """The body with another model: what was understood, written anew."""
+    document = asked.document if asked.document is not None else orjson.loads(body)
+    return orjson.dumps({**document, "model": model})
 
 
 def _problem(document: dict[str, object]) -> tuple[str, str]:

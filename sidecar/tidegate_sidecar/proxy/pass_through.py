@@ -31,6 +31,7 @@ from tidegate_sidecar.proxy.headers import (
     response_headers,
     without_placeholder,
 )
+from tidegate_sidecar.proxy.holding import Hold
 from tidegate_sidecar.proxy.identify import Asked, Place
 from tidegate_sidecar.proxy.redact import RedactedResponse
 from tidegate_sidecar.proxy.upstream import ProviderLeg, UpstreamError, UpstreamRequest, UpstreamResponse
@@ -61,6 +62,7 @@ class PassThrough:
     record: CallRecord
     pool: PoolState
     max_response_bytes: int
+    hold: Hold
     started_ns: int
 
     async def run(self, place: Place, passing: Passing) -> Refusal | None:
@@ -151,7 +153,7 @@ class PassThrough:
         body = bytearray()
         while piece := await self._piece(answer):
             body += piece
-            if len(body) > self.max_response_bytes:
+            if len(body) > self.max_response_bytes or not self.hold.may_hold(len(body), len(piece)):
                 break
         self.record.status = answer.status
         if not piece:

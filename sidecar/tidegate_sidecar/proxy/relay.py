@@ -27,6 +27,7 @@ from tidegate_sidecar.proxy.failure import (
     garbage,
     timed_out,
 )
+from tidegate_sidecar.proxy.holding import Hold
 from tidegate_sidecar.proxy.respond import error_body
 from tidegate_sidecar.proxy.upstream import UpstreamError, UpstreamResponse
 from tidegate_sidecar.routing.refusal import Case, Refusal
@@ -57,6 +58,7 @@ class Relay:
         timeouts: of the pool.
         deadline_ns: when the whole call has to be over.
         max_bytes: bounds what is held of a whole answer.
+        hold: takes the bytes of a whole answer; where there is no room for them it is relayed as it comes.
         now_ns: monotonic time.
         request_id: of the call.
         relayed: where progress is written down.
@@ -68,6 +70,7 @@ class Relay:
     timeouts: Timeouts
     deadline_ns: int
     max_bytes: int
+    hold: Hold
     now_ns: Callable[[], int]
     request_id: str
     relayed: Relayed
@@ -78,7 +81,7 @@ class Relay:
         body = bytearray()
         while piece := await self._piece(answer):
             body += piece
-            if len(body) > self.max_bytes:
+            if len(body) > self.max_bytes or not self.hold.may_hold(len(body), len(piece)):
                 await self._overlong(answer, headers, bytes(body))
                 return
         if answer.status < HTTPStatus.BAD_REQUEST:

@@ -127,6 +127,18 @@ def too_many_calls(limit: int) -> Refusal:
     )
 
 
+def no_room(limit: int) -> Refusal:
+    """The refusal of a body that there is no room for beside those of other calls."""
+    return Refusal(
+        case=Case.UNAVAILABLE,
+        message=f"The calls in flight hold so many bytes of bodies that this one would make them more than {limit}, "
+        "which is what this sidecar has memory for (TIDEGATE_MAX_HELD_BYTES). Send fewer at a time, or give it more: "
+        "in a pod by the annotation tidegate.dev/memory-limit.",
+        retry_after_ms=1_000,
+        details={"limit_bytes": limit},
+    )
+
+
 def internal_error(request_id: str) -> Refusal:
     """A fault of ours; what it was stands in the log, not in the answer."""
     return Refusal(

@@ -154,6 +154,9 @@ class Metrics:
         self.rate_keys = StateCollector(
             "tidegate_rate_limit_keys", "Keys that a limit counts apart at the moment.", ("object", "rule")
         )
+        self.held_bytes = StateCollector(
+            "tidegate_held_bytes", "Bytes of bodies that calls in flight hold (TIDEGATE_MAX_HELD_BYTES).", ()
+        )
         self.config_info = StateCollector(
             "tidegate_config_info", "1 for the digest of the configuration in force.", ("digest",)
         )
@@ -162,6 +165,7 @@ class Metrics:
             self.breaker_state,
             self.breaker_transitions,
             self.rate_keys,
+            self.held_bytes,
             self.config_info,
         ):
             self.registry.register(collector)

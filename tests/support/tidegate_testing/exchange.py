@@ -14,6 +14,7 @@ from tidegate_sidecar.config.source import Loaded
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.proxy.drain import InFlight
 from tidegate_sidecar.proxy.exchange import Exchange, Services
+from tidegate_sidecar.proxy.holding import Held
 from tidegate_sidecar.proxy.server import Handler, listening
 from tidegate_sidecar.proxy.upstream import ProviderLeg, SessionLeg
 from tidegate_sidecar.settings import Settings
@@ -56,6 +57,7 @@ async def running_exchange(
     live.apply(Loaded(config=config, identity=IDENTITY))
     async with no_task_left(), AsyncExitStack() as stack:
         chosen: ProviderLeg = leg if leg is not None else await stack.enter_async_context(SessionLeg())
+        limits = Settings(**settings)
         services = Services(
             live=live,
             leg=chosen,
@@ -63,7 +65,8 @@ async def running_exchange(
             metrics=metrics,
             records=records,
             in_flight=InFlight(),
-            settings=Settings(**settings),
+            held=Held(limits.max_held_bytes),
+            settings=limits,
             clock=clock,
             random=random.Random(0).random,  # noqa: S311 - the same choices in each run
         )

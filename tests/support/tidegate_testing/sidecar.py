@@ -183,9 +183,9 @@ class Sidecar:
             sample.name: sample.value
             for metric in listening.metrics.registry.collect()
             for sample in metric.samples
-            if sample.name == "tidegate_calls_in_flight"
+            if sample.name in ("tidegate_calls_in_flight", "tidegate_held_bytes")
         }
-        assert samples == {"tidegate_calls_in_flight": 0}
+        assert samples == {"tidegate_calls_in_flight": 0, "tidegate_held_bytes": 0}
         counted = sum(
             sample.value
             for metric in listening.metrics.registry.collect()

@@ -1,0 +1,59 @@
+"""Bytes of bodies that the process holds, over all calls (PURE).
+
+Each body has its own bound, and so has the number of calls; their product is more than any pod has memory for. What is
+counted here is one number that memory can be planned with: a process that holds no more is not ended for want of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SMALL_BYTES: Final = 64 * 2**10
+"""An answer up to this size is held whatever else is: its usage is read, and another provider can still be asked."""
+
+
+class Held:
+    """How many bytes are held, and how many may be."""
+
+    __slots__ = ("count", "limit")
+
+    def __init__(self, limit: int) -> None:
+        """Hold nothing yet; never more than `limit` bytes."""
+        self.limit = limit
+        self.count = 0
+
+    def __repr__(self) -> str:
+        return f"<Held {self.count} of {self.limit} bytes>"
+
+
+class Hold:
+    """What one call holds of it, request and answer; `release` gives all back."""
+
+    __slots__ = ("_held", "count")
+
+    def __init__(self, held: Held) -> None:
+        """Hold nothing yet."""
+        self._held = held
+        self.count = 0
+
+    @property
+    def limit(self) -> int:
+        """Bytes that all calls together may hold."""
+        return self._held.limit
+
+    def grow(self, count: int) -> bool:
+        """Hold `count` bytes more; False where there is no room for them, and nothing has changed."""
+        if self._held.count + count > self._held.limit:
+            return False
+        self._held.count += count
+        self.count += count
+        return True
+
+    def may_hold(self, length: int, piece: int) -> bool:
+        """Whether an answer may be held that has `length` bytes by now, the last `piece` of which are new."""
+        return length <= SMALL_BYTES or self.grow(piece)
+
+    def release(self) -> None:
+        """Give back everything."""
+        self._held.count -= self.count
+        self.count = 0

@@ -1,0 +1,156 @@
+"""Bodies of all calls together: what there is no memory for is refused at once, and what is given back is there for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tidegate_testing.configs import config, pool, provider
+from tidegate_testing.provider import COMPLETION, raw_provider
+from tidegate_testing.sidecar import running_sidecar
+from tidegate_testing.wire import ask
+
+from tidegate_policy.model import CompiledConfig
+from tidegate_sidecar.proxy.holding import SMALL_BYTES, Held, Hold
+from tidegate_sidecar.telemetry.records import Ending, UsageState
+
+ROOM = 4 * SMALL_BYTES
+
+
+def only(url: str) -> CompiledConfig:
+    return config(pool(provider("only", url)))
+
+
+def long(count: int) -> bytes:
+    """A call whose body has so many bytes."""
+    document: dict[str, Any] = ask(padding="")
+    document["padding"] = "x" * (count - len(json.dumps(document)))
+    return json.dumps(document).encode()
+
+
+async def test_a_body_without_room_gets_503_and_goes_through_once_there_is_some() -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
+        first = await raw.next()
+        assert await sidecar.metric("tidegate_held_bytes") == 3 * ROOM // 4
+
+        refused = await sidecar.send(long(ROOM // 2))
+        assert (refused.status, refused.code) == (503, "provider_unavailable")
+        assert refused.headers["retry-after"] == "1"
+        for word in ("TIDEGATE_MAX_HELD_BYTES", "tidegate.dev/memory-limit", str(ROOM)):
+            assert word in refused.text
+        assert sidecar.records.last.ending is Ending.FAILED
+
+        small = tasks.create_task(sidecar.chat())
+        await (await raw.next()).answer(COMPLETION)
+        assert (await small).status == 200
+        await first.answer(COMPLETION)
+        assert (await large).status == 200
+
+        again = tasks.create_task(sidecar.send(long(ROOM // 2)))
+        await (await raw.next()).answer(COMPLETION)
+        assert (await again).status == 200
+
+
+async def pieces(body: bytes) -> Any:
+    """A body whose length nobody has told."""
+    for begin in range(0, len(body), 2**14):
+        yield body[begin : begin + 2**14]
+
+
+@pytest.mark.parametrize("way", ["of unknown length", "compressed"])
+async def test_no_way_of_sending_evades_the_count(way: str) -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
+        first = await raw.next()
+        if way == "compressed":
+            packed = gzip.compress(long(ROOM // 2))
+            assert len(packed) < ROOM // 8
+            refused = await sidecar.send(packed, headers={"content-encoding": "gzip"})
+        else:
+            refused = await sidecar.send(pieces(long(ROOM // 2)))
+        assert (refused.status, refused.code) == (503, "provider_unavailable")
+        await first.answer(COMPLETION)
+        assert (await large).status == 200
+
+
+async def test_who_asks_whether_to_send_is_told_before_sending() -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        await sidecar.connect() as app,
+        asyncio.TaskGroup() as tasks,
+    ):
+        large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
+        first = await raw.next()
+        await app.send(
+            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+            b"content-length: %d\r\n\r\n" % (ROOM // 2)
+        )
+        assert (await app.read_until(b"\r\n")).startswith(b"HTTP/1.1 503")
+        await first.answer(COMPLETION)
+        assert (await large).status == 200
+
+
+async def test_a_body_that_never_has_room_gets_413() -> None:
+    async with raw_provider() as raw, running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar:
+        refused = await sidecar.send(long(ROOM + 1))
+        assert (refused.status, refused.code) == (413, "invalid_request")
+        assert "TIDEGATE_MAX_HELD_BYTES" in refused.text
+        assert raw.calls == []
+
+
+@pytest.mark.parametrize(
+    ("size", "usage"),
+    [(SMALL_BYTES, UsageState.REPORTED), (ROOM // 2, UsageState.UNREPORTED)],
+    ids=["small, its usage read", "large, relayed as it comes"],
+)
+async def test_an_answer_that_was_paid_for_comes_through_whatever_is_held(
+    size: int, usage: UsageState
+) -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        call = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
+        asked = await raw.next()
+        padding = "x" * (size - len(json.dumps({**COMPLETION, "padding": ""})))
+        body = json.dumps({**COMPLETION, "padding": padding}).encode()
+        assert len(body) == size
+        await asked.answer(body)
+        assert (await call).body == body
+        record = sidecar.records.last
+        assert (record.ending, record.usage) == (Ending.SERVED, usage)
+
+
+@given(st.integers(1, 100), st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.booleans())))
+def test_never_more_is_held_than_may_be_and_all_of_it_is_given_back(
+    limit: int, steps: list[tuple[int, int, bool]]
+) -> None:
+    held = Held(limit)
+    holds = [Hold(held) for _ in range(5)]
+    for number, count, is_over in steps:
+        if is_over:
+            holds[number].release()
+        else:
+            before = held.count
+            assert holds[number].grow(count) is (before + count <= limit)
+        assert held.count == sum(hold.count for hold in holds) <= limit
+    for hold in holds:
+        hold.release()
+        hold.release()
+    assert held.count == 0

@@ -113,7 +113,7 @@ def test_keys_of_a_secret_come_from_a_folder_and_change_while_it_serves(
     serving = serve("run", "-f", folder, "--keys", "keys")
     serving.program.line(
         r"^warning: ProviderCredential default/key: the key 'openai' of the Secret tidegate-keys is missing "
-        r"\(in keys\) \(provider .*: calls through it are refused\)"
+        r"\(in keys, which has other\) \(provider .*: calls through it are refused\)"
     )
     assert serving.chat()[0] == 503
     write("keys/openai", f"{KEY}\n")

@@ -39,7 +39,9 @@ def test_a_swap_changes_all_keys_at_once(tmp_path: Path) -> None:
     assert keys.look() is Look.APPLIED
     assert keys.find("openai") == ("two", "")
     assert keys.find("azure") == ("two", "")
-    assert keys.find("anthropic") == ("", f"is missing (in {mount})"), "a key that was taken away is not used"
+    assert keys.find("anthropic") == ("", f"is missing (in {mount}, which has azure, openai)"), (
+        "a key that was taken away is not used"
+    )
 
 
 def test_a_key_of_the_same_length_written_in_place_is_seen(tmp_path: Path) -> None:
@@ -54,12 +56,19 @@ def test_a_key_of_the_same_length_written_in_place_is_seen(tmp_path: Path) -> No
     assert keys.find("openai") == ("two", "")
 
 
+def test_few_names_are_shown_where_there_are_many(tmp_path: Path) -> None:
+    keys = MountedKeys(str(SecretMount(tmp_path / "keys", **{f"key-{number}": KEY for number in range(10)})))
+    keys.look()
+    (_, problem) = keys.find("openai")
+    assert problem.endswith("which has key-0, key-1, key-2, key-3, key-4, key-5, key-6, key-7 and 2 more)")
+
+
 def test_a_folder_that_comes_later_is_read_then(tmp_path: Path) -> None:
     """An optional Secret that does not exist yet is mounted as an empty folder, and filled when it does."""
     folder = tmp_path / "keys"
     keys = MountedKeys(str(folder))
     assert keys.look() is Look.SAME
-    assert keys.find("openai") == ("", f"is missing (in {folder})")
+    assert keys.find("openai") == ("", f"is missing (in {folder}, which has none)")
     mount = SecretMount(folder)
     keys.look()
     assert len(keys) == 0

@@ -129,7 +129,7 @@ async def test_a_missing_key_is_named_and_used_as_soon_as_it_is_there(
         assert (answer.status, answer.code) == (503, "provider_unavailable")
         reason = (
             "ProviderCredential ai-platform/prod: the key 'openai' of the Secret tidegate-keys is missing "
-            f"(in {folder})"
+            f"(in {folder}, which has none)"
         )
         assert reason in answer.text
         assert await sidecar.metric("tidegate_keys_loaded") == 0

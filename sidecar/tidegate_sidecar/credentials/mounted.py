@@ -35,6 +35,9 @@ MAX_FILES: Final = 1_024
 _TRIES: Final = 3
 """How often a folder that changes while it is read is read anew before it has to wait for the next look."""
 
+_SHOWN: Final = 8
+"""Names of keys in one message."""
+
 _DATA: Final = "..data"
 _NAME: Final = re.compile(r"\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
 """What Kubernetes takes as a key of a Secret. What begins with two dots is the kubelet's own."""
@@ -105,7 +108,19 @@ class MountedKeys:
             return text, ""
         if not self.folder:
             return "", "there is no folder with keys: TIDEGATE_KEYS_DIR names it, or `tidegate run --keys`"
-        return "", f"{self._content.unusable.get(name) or self.problem or 'is missing'} (in {self.folder})"
+        reason = self._content.unusable.get(name) or self.problem
+        return (
+            "",
+            f"{reason} (in {self.folder})"
+            if reason
+            else f"is missing (in {self.folder}, which has {self._shown()})",
+        )
+
+    def _shown(self) -> str:
+        """Names of usable keys, for somebody who may have mistyped one."""
+        names = self.names
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return ", ".join(names[:_SHOWN]) + more or "none"
 
     def look(self) -> Look:
         """Read the folder if it is not as it was. One that is not there has no keys; it may come later."""

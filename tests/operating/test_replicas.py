@@ -80,8 +80,10 @@ def test_a_new_leader_hears_the_sidecars_before_it_says_that_they_are_silent(
     cluster.apply(limited(team, 6))
     second.until(lambda: sidecar.poll(second), "the change by the new leader")
     assert not sidecar.poll(second)
-    second.until(lambda: observed(cluster, team) == 2, "the status of one that all are heard of")
-    assert programmed() == "True/Programmed 1"
+    second.until(
+        lambda: observed(cluster, team) == 2 and programmed() == "True/Programmed 1",
+        "the status of one whose sidecars have all been heard",
+    )
 
 
 def test_a_leader_that_is_told_to_stop_hands_over_at_once(operator: Operators) -> None:

@@ -196,8 +196,7 @@ def _probes(startup: Startup) -> dict[str, Any]:
     # The containers after a sidecar start when its startup probe has succeeded.
     path, patience = ("/healthz", _START_S) if startup is Startup.START else (_READY, _WAIT_S)
     return {
-        # Asked at once it would not listen yet, and each pod would begin with an event of type Warning.
-        "startupProbe": {**_probe(path, period_s=1, failures=patience), "initialDelaySeconds": 1},
+        "startupProbe": _probe(path, period_s=1, failures=patience),
         "readinessProbe": _probe(_READY, period_s=5, failures=3),
         "livenessProbe": _probe("/healthz", period_s=10, failures=6),
     }

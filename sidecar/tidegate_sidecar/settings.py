@@ -56,7 +56,7 @@ class OperatorSettings:
     reconnect_ms: int = 5_000
     """After a first failure the next try is at any moment within this time; each further failure doubles it."""
     reconnect_max_ms: int = 60_000
-    """The longest such time."""
+    """The longest such time, where somebody listens at least; where nobody does it does not grow beyond the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 from tidegate_testing import configs
@@ -16,8 +17,16 @@ from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf, Envelope, Tag
 from tidegate_policy.model import CompiledConfig, WorkloadIdentity
 from tidegate_policy.poll import AS_OF, format_as_of
-from tidegate_sidecar.config.operator_poll import Answer, Failed, Fresh, NotModified
+from tidegate_sidecar.config.operator_poll import (
+    Answer,
+    Failed,
+    Fresh,
+    NotModified,
+    OperatorPoll,
+    Standing,
+)
 from tidegate_sidecar.config.operator_source import OperatorSource
+from tidegate_sidecar.config.operator_trust import OperatorTrust
 from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -46,6 +55,8 @@ def source(folder: Path, failures: int, *, configured: bool) -> OperatorSource:
         (Failed(problem="x"), 2, 0, 10_000),
         (Failed(problem="x"), 5, 0, 60_000),
         (Failed(problem="x"), 10_000, 0, 60_000),
+        (Failed(problem="x", is_nobody_there=True), 1, 0, 5_000),
+        (Failed(problem="x", is_nobody_there=True), 10_000, 0, 5_000),
         (Failed(problem="x", retry_s=1), 1, 0, 1_000),
         (Failed(problem="x", retry_s=1), 4, 0, 8_000),
         (Failed(problem="x", retry_s=3_600), 1, 0, 60_000),
@@ -64,6 +75,32 @@ def test_the_pause_of_a_sidecar_that_has_a_configuration(
 def test_a_sidecar_without_configuration_asks_sooner(tmp_path: Path, failures: int, limit_ms: int) -> None:
     pending = source(tmp_path, failures, configured=False)
     assert pending._pause_limit_ms(Failed(problem="x"), 0) == limit_ms
+
+
+@pytest.mark.parametrize(("failures", "limit_ms"), [(1, 500), (2, 1_000), (30, 5_000)])
+def test_where_nobody_listens_it_goes_on_asking_soon(tmp_path: Path, failures: int, limit_ms: int) -> None:
+    pending = source(tmp_path, failures, configured=False)
+    assert pending._pause_limit_ms(Failed(problem="x", is_nobody_there=True), 0) == limit_ms
+
+
+async def test_a_port_that_is_closed_is_told_from_an_operator_that_fails(pod: Pod) -> None:
+    async def fail(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    bundle = first_bundle()
+    async with scripted(bundle, fail) as url:
+        assert not await poll_once(pod, url, bundle.trust)
+    assert await poll_once(pod, url, bundle.trust)
+
+
+async def poll_once(pod: Pod, url: str, trust: str) -> bool:
+    """Whether nobody is there."""
+    settings = pod.settings(url, trust)
+    async with aiohttp.ClientSession() as session:
+        poll = OperatorPoll(session, settings, OperatorTrust(settings.ca, settings.state_dir))
+        answer = await poll(Standing())
+    assert isinstance(answer, Failed)
+    return answer.is_nobody_there
 
 
 async def test_an_operator_that_never_waits_is_not_asked_in_circles(pod: Pod) -> None:

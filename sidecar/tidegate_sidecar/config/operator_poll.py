@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import ssl
@@ -75,11 +76,13 @@ class Failed:
         problem: what to do about it, for a person.
         retry_s: over how many seconds the operator wants it tried again; 0: it does not say.
         is_final: the operator refuses this sidecar, and trying again alone will not help.
+        is_nobody_there: nobody listens, so the try cost nobody anything but this sidecar.
     """
 
     problem: str
     retry_s: int = 0
     is_final: bool = False
+    is_nobody_there: bool = False
 
 
 Answer = Fresh | NotModified | Unusable | Failed
@@ -124,7 +127,11 @@ class OperatorPoll:
         except TimeoutError:
             return Failed(problem=f"The operator did not answer in time: {self._settings.url}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failed(problem=_unreached(self._settings.url, error, token))
+            return Failed(
+                problem=_unreached(self._settings.url, error, token),
+                is_nobody_there=isinstance(error, aiohttp.ClientConnectorError)
+                and error.os_error.errno == errno.ECONNREFUSED,
+            )
 
 
 def _unreached(url: str, error: Exception, token: str) -> str:

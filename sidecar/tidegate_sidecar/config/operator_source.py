@@ -214,7 +214,10 @@ class OperatorSource:
         if isinstance(answer, Failed) and answer.retry_s:
             first_ms = answer.retry_s * 1_000
         if self._failures:
-            return min(first_ms << min(self._failures - 1, 20), self._settings.reconnect_max_ms)
+            # A replica that starts, or one of two that is gone, is back soon, and trying it is a burden for nobody.
+            is_cheap = isinstance(answer, Failed) and answer.is_nobody_there
+            most_ms = self._settings.reconnect_ms if is_cheap else self._settings.reconnect_max_ms
+            return min(first_ms << min(self._failures - 1, 20), most_ms)
         return first_ms if isinstance(answer, NotModified) and took_ns < SOON_NS else 0
 
     def _age(self) -> dict[tuple[str, ...], float]:

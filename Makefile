@@ -10,7 +10,7 @@ SOURCES := policy runtime operator sidecar cli tests bench images
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds rbac chart bench-control-plane bench-admission cluster cluster-down clean \
+.PHONY: help run test check format crds rbac chart bench-control-plane bench-admission bench-bodies cluster cluster-down clean \
   images image-locks node-up node-down kind-up test-e2e
 
 ##@ Use

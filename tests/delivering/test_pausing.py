@@ -36,10 +36,10 @@ FRESH = Fresh(ENVELOPE, Tag("0" * 64, "1"))
 SAME = NotModified(None, None)
 
 
-def source(folder: Path, failures: int, *, configured: bool) -> OperatorSource:
+def source(folder: Path, failures: int, *, configured: bool, in_vain: int | None = None) -> OperatorSource:
     settings = Pod(folder).settings("https://operator.test", "", reconnect_ms=5_000, reconnect_max_ms=60_000)
     made = OperatorSource(settings, Metrics())
-    made._failures = failures
+    made._failures, made._in_vain = failures, failures if in_vain is None else in_vain
     if configured:
         made._accept(ENVELOPE, FRESH.tag)
     return made
@@ -81,6 +81,13 @@ def test_a_sidecar_without_configuration_asks_sooner(tmp_path: Path, failures: i
 def test_where_nobody_listens_it_goes_on_asking_soon(tmp_path: Path, failures: int, limit_ms: int) -> None:
     pending = source(tmp_path, failures, configured=False)
     assert pending._pause_limit_ms(Failed(problem="x", is_nobody_there=True), 0) == limit_ms
+
+
+def test_an_operator_that_comes_back_and_is_busy_is_not_kept_waiting_for_the_time_it_was_gone(
+    tmp_path: Path,
+) -> None:
+    back = source(tmp_path, 30, configured=True, in_vain=1)
+    assert back._pause_limit_ms(Failed(problem="x", retry_s=1), 0) == 1_000
 
 
 async def test_a_port_that_is_closed_is_told_from_an_operator_that_fails(pod: Pod) -> None:

@@ -75,9 +75,14 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
         return cluster.condition("aipolicy", team, "chat", "Programmed") == expected
 
     # Pods that wait for a node or an image enforce nothing and let nothing pass: nobody has to wait for them.
-    replica.until(lambda: is_programmed("True/NoSidecars"), "two pods that start")
-    message = cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
-    assert message == "The sidecars that are concerned are starting."
+    replica.until(
+        lambda: (
+            is_programmed("True/NoSidecars")
+            and cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
+            == "The sidecars that are concerned are starting."
+        ),
+        "two pods that start",
+    )
     cluster.run_sidecar(team, "one", "two")
     replica.until(
         lambda: is_programmed("False/Pending") and counts() == (2, 0, 0), "two pods that are silent"

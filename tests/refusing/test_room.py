@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 from typing import Any
 
 import pytest
@@ -105,9 +106,16 @@ async def test_who_asks_whether_to_send_is_told_before_sending() -> None:
         assert (await large).status == 200
 
 
-async def test_a_body_that_never_has_room_gets_413() -> None:
+@pytest.mark.parametrize("way", ["of known length", "of unknown length", "compressed"])
+async def test_a_body_that_never_has_room_gets_413(way: str) -> None:
+    body: Any = long(ROOM + 1)
+    headers = {}
+    if way == "of unknown length":
+        body = pieces(body)
+    elif way == "compressed":
+        body, headers = gzip.compress(body), {"content-encoding": "gzip"}
     async with raw_provider() as raw, running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar:
-        refused = await sidecar.send(long(ROOM + 1))
+        refused = await sidecar.send(body, headers=headers)
         assert (refused.status, refused.code) == (413, "invalid_request")
         assert "TIDEGATE_MAX_HELD_BYTES" in refused.text
         assert raw.calls == []
@@ -135,6 +143,40 @@ async def test_an_answer_that_was_paid_for_comes_through_whatever_is_held(
         assert (await call).body == body
         record = sidecar.records.last
         assert (record.ending, record.usage) == (Ending.SERVED, usage)
+
+
+async def test_of_a_compressed_body_only_what_it_stands_for_is_held() -> None:
+    body = json.dumps(ask(padding=random.Random(1).randbytes(3 * ROOM // 8).hex())).encode()  # noqa: S311
+    packed = gzip.compress(body)
+    assert len(body) < ROOM < len(body) + len(packed)
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        call = tasks.create_task(sidecar.send(packed, headers={"content-encoding": "gzip"}))
+        asked = await raw.next()
+        assert await sidecar.metric("tidegate_held_bytes") == len(body)
+        await asked.answer(COMPLETION)
+        assert (await call).status == 200
+
+
+async def test_an_answer_that_was_no_use_is_not_held_while_the_next_try_waits() -> None:
+    garbage = b"x" * (ROOM // 2)
+    async with (
+        raw_provider() as raw,
+        running_sidecar(
+            config(pool(provider("bad", raw.url), provider("good", raw.url, priority=1))), max_held_bytes=ROOM
+        ) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        body = json.dumps(ask()).encode()
+        call = tasks.create_task(sidecar.send(body))
+        await (await raw.next()).answer(garbage)
+        second = await raw.next()
+        assert await sidecar.metric("tidegate_held_bytes") == len(body)
+        await second.answer(COMPLETION)
+        assert (await call).status == 200
 
 
 @given(st.integers(1, 100), st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.booleans())))

@@ -69,7 +69,7 @@ def container(template: Template, trust: str, overrides: Overrides, facts: PodFa
         facts: of the pod.
     """
     resources = _resources(template, overrides, facts)
-    variables = _variables(template, trust, facts) | _bounds(resources)
+    variables = _variables(template, trust, facts) | _bounds(template, resources, facts)
     return {
         "name": names.CONTAINER,
         "image": overrides.image or template.image,
@@ -165,9 +165,13 @@ def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str
     return found
 
 
-def _bounds(resources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """How many bytes of bodies the memory is good for; nothing where it has no limit that is its own."""
-    limit = _number(resources.get("limits", {}).get("memory", ""))
+def _bounds(
+    template: Template, resources: Mapping[str, Mapping[str, str]], facts: PodFacts
+) -> dict[str, str]:
+    """How many bytes of bodies the memory is good for; nothing where neither the container nor the pod limits it."""
+    own = resources.get("limits", {}).get("memory", "")
+    # What a pod has as a whole is the application's first of all.
+    limit = _number(own or (template.resources.memory_limit if "memory" in facts.shared else ""))
     return {"TIDEGATE_MAX_HELD_BYTES": str(held_bytes(int(limit)))} if limit else {}
 
 

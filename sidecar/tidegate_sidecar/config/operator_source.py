@@ -71,6 +71,7 @@ class OperatorSource:
         self._problem = ""
         self._said = ""
         self._failures = 0
+        self._in_vain = 0
         self._confirmed_ns: int | None = None
         metrics.config_age.read = self._age
 
@@ -116,7 +117,7 @@ class OperatorSource:
                 self._refused = nack
                 return self._new_problem(nack.why)
             case Failed():
-                self._fail(answer.problem)
+                self._fail(answer.problem, is_cheap=answer.is_nobody_there)
                 if answer.is_final:
                     return self._new_problem(answer.problem)
                 is_worth_saying = self._current is None and self._failures >= PATIENCE
@@ -177,12 +178,13 @@ class OperatorSource:
 
     def _answered(self, but: str = "") -> None:
         """The operator is there; `but` says what is odd about its answer all the same."""
-        self._failures = 0
+        self._failures = self._in_vain = 0
         self._metrics.operator_connected.set(1)
         self._say(but)
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, *, is_cheap: bool = False) -> None:
         self._failures += 1
+        self._in_vain += not is_cheap
         self._metrics.operator_connected.set(0)
         self._say(problem)
 
@@ -213,11 +215,11 @@ class OperatorSource:
             first_ms = min(first_ms, EAGER_MS)
         if isinstance(answer, Failed) and answer.retry_s:
             first_ms = answer.retry_s * 1_000
-        if self._failures:
+        if isinstance(answer, Failed) and answer.is_nobody_there:
             # A replica that starts, or one of two that is gone, is back soon, and trying it is a burden for nobody.
-            is_cheap = isinstance(answer, Failed) and answer.is_nobody_there
-            most_ms = self._settings.reconnect_ms if is_cheap else self._settings.reconnect_max_ms
-            return min(first_ms << min(self._failures - 1, 20), most_ms)
+            return min(first_ms << min(self._failures - 1, 20), self._settings.reconnect_ms)
+        if self._failures:
+            return min(first_ms << min(max(0, self._in_vain - 1), 20), self._settings.reconnect_max_ms)
         return first_ms if isinstance(answer, NotModified) and took_ns < SOON_NS else 0
 
     def _age(self) -> dict[tuple[str, ...], float]:

@@ -175,6 +175,8 @@ class Attempts:
             async with asyncio.timeout(min(ERROR_BODY_S, self._left_s(self.sending.deadline_ns))):
                 while len(body) < MAX_ERROR_BYTES and (piece := await answer.read()):
                     body += piece
+                    if not self.hold.grow_answer(len(body), len(piece)):
+                        break
         return bytes(body[:MAX_ERROR_BYTES])
 
     def _left_s(self, limit_ns: int) -> float:

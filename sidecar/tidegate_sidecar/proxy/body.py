@@ -72,26 +72,34 @@ async def _within(request: web.BaseRequest, limit: int, hold: Hold | None) -> by
     """The body as it came; `hold` takes its bytes where nobody has told how many come."""
     content = request.content
     first = await content.readany()
-    if hold is not None:
-        _take(hold, len(first))
-    if content.at_eof() and len(first) <= limit:
+    _check(0, first, limit, hold)
+    if content.at_eof():
         return first  # the usual case: one piece, no copy
     body = bytearray(first)
-    while len(body) <= limit and (piece := await content.readany()):
-        if hold is not None:
-            _take(hold, len(piece))
+    while piece := await content.readany():
+        _check(len(body), piece, limit, hold)
         body += piece
-    if len(body) > limit:
-        raise BodyError(_too_large(limit))
     return bytes(body)
+
+
+def _check(length: int, piece: bytes, limit: int, hold: Hold | None) -> None:
+    """Whether `piece` may follow `length` bytes; what never has room is told first."""
+    if length + len(piece) > limit:
+        raise BodyError(_too_large(limit))
+    if hold is not None:
+        _take(hold, len(piece))
 
 
 def _decoded(body: bytes, window: int, limit: int, hold: Hold) -> bytes:
     """What `body` stands for; `zlib.error` where it is broken or not whole."""
+    hold.shrink(len(body))  # nobody keeps it when this is done
+    most = min(
+        limit, hold.room
+    )  # a few bytes can stand for a thousand times as many, which nobody has counted yet
     decoder = zlib.decompressobj(window)
-    plain = decoder.decompress(body, limit + 1)
-    if len(plain) > limit:
-        raise BodyError(_too_large(limit))
+    plain = decoder.decompress(body, most + 1)
+    if len(plain) > most:
+        raise BodyError(_too_large(limit) if most == limit else no_room(hold.limit))
     if not decoder.eof or decoder.unused_data:
         raise zlib.error("not one whole stream")
     _take(hold, len(plain))

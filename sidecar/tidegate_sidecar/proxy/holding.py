@@ -1,7 +1,8 @@
 """Bytes of bodies that the process holds, over all calls (PURE).
 
 Each body has its own bound, and so has the number of calls; their product is more than any pod has memory for. What is
-counted here is one number that memory can be planned with: a process that holds no more is not ended for want of it.
+counted here is the number that memory is planned with. Small answers are outside of it: they are part of what a call takes
+anyway, as its headers are.
 """
 
 from __future__ import annotations
@@ -49,11 +50,20 @@ class Hold:
         self.count += count
         return True
 
-    def may_hold(self, length: int, piece: int) -> bool:
-        """Whether an answer may be held that has `length` bytes by now, the last `piece` of which are new."""
+    @property
+    def room(self) -> int:
+        """Bytes that nobody holds."""
+        return self._held.limit - self._held.count
+
+    def grow_answer(self, length: int, piece: int) -> bool:
+        """Hold the last `piece` bytes of an answer that has `length` by now; small ones are held without being counted."""
         return length <= SMALL_BYTES or self.grow(piece)
+
+    def shrink(self, count: int) -> None:
+        """Give back `count` bytes of those that are held."""
+        self._held.count -= count
+        self.count -= count
 
     def release(self) -> None:
         """Give back everything."""
-        self._held.count -= self.count
-        self.count = 0
+        self.shrink(self.count)

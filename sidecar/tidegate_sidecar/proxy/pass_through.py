@@ -153,7 +153,7 @@ class PassThrough:
         body = bytearray()
         while piece := await self._piece(answer):
             body += piece
-            if len(body) > self.max_response_bytes or not self.hold.may_hold(len(body), len(piece)):
+            if len(body) > self.max_response_bytes or not self.hold.grow_answer(len(body), len(piece)):
                 break
         self.record.status = answer.status
         if not piece:

@@ -78,10 +78,18 @@ class Relay:
 
     async def whole(self, answer: UpstreamResponse, headers: Headers) -> None:
         """Relay an answer that is one document. Raises `FailedTry` while the application has seen nothing."""
+        before = self.hold.count
+        try:
+            await self._whole(answer, headers)
+        except FailedTry:
+            self.hold.shrink(self.hold.count - before)  # the next try may wait for long
+            raise
+
+    async def _whole(self, answer: UpstreamResponse, headers: Headers) -> None:
         body = bytearray()
         while piece := await self._piece(answer):
             body += piece
-            if len(body) > self.max_bytes or not self.hold.may_hold(len(body), len(piece)):
+            if len(body) > self.max_bytes or not self.hold.grow_answer(len(body), len(piece)):
                 await self._overlong(answer, headers, bytes(body))
                 return
         if answer.status < HTTPStatus.BAD_REQUEST:

@@ -137,13 +137,20 @@ def test_a_beginning_is_told_once_and_changes_nothing_that_is_compiled() -> None
     assert pods.take_begun() == ()
 
 
-def test_nothing_is_told_of_a_sidecar_that_ran_before_it_was_seen_or_is_gone() -> None:
+def test_nothing_is_told_of_a_sidecar_that_ran_before_the_first_list_or_is_gone() -> None:
     pods = Pods()
-    pods.seen(a_pod("old", version=1) | sidecar(state={"running": {}}))
+    pods.relisted([a_pod("old", version=1) | sidecar(state={"running": {}})], 1)
     pods.seen(a_pod("short", version=2))
     pods.seen(a_pod("short", version=3) | sidecar(state={"running": {}}))
     pods.gone(a_pod("short", version=4))
     assert pods.take_begun() == ()
+
+
+def test_a_pod_whose_beginning_was_missed_has_begun_when_it_is_found() -> None:
+    pods = Pods()
+    pods.relisted([], 1)
+    pods.relisted([a_pod("missed", version=2) | sidecar(state={"running": {}})], 3)
+    assert pods.take_begun() == ("uid-missed",)
 
 
 def test_of_a_pod_little_is_kept() -> None:

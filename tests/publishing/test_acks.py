@@ -73,6 +73,19 @@ def test_a_pod_that_starts_counts_from_its_first_word() -> None:
     assert (summary.starting, summary.unheard) == (2, 0)
 
 
+def test_old_words_of_lagging_are_no_words_for_a_new_leader() -> None:
+    book = AckBook()
+    book.take(PodAck(pod_uid="good", digest="new", seen_ns=1))
+    book.take(PodAck(pod_uid="old", digest="old", seen_ns=1))
+    book.take(PodAck(pod_uid="empty", seen_ns=1))
+    book.take(PodAck(pod_uid="bad", refused="new", why="no such dialect", seen_ns=1))
+    book.take(PodAck(pod_uid="lags", digest="old", seen_ns=2))
+    pods = [want(name) for name in ("good", "old", "empty", "bad", "lags")]
+    summary = summarise(book, pods, fresh_ns=2)["policy"]
+    assert (summary.programmed, summary.rejected, summary.unheard) == (1, 1, 2)
+    assert Lagging(Lag.OUTDATED, "team-a/lags") in summary.lagging
+
+
 def test_pods_that_start_alone_are_a_summary_of_nobody() -> None:
     found = summarise(AckBook(), [replace(want("a"), is_starting=True)])
     assert found == {"policy": Summary(starting=1)}

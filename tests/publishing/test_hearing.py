@@ -61,10 +61,10 @@ def test_one_that_began_under_a_former_leader_may_have_been_heard_by_it() -> Non
 def test_a_new_leader_hears_everybody_before_it_says_who_is_silent() -> None:
     hearing = leading(100 * S)
     assert not hearing.look(119 * S)
-    assert not hearing.is_settled
+    assert (hearing.is_settled, hearing.fresh_ns) == (False, 100 * S)
     hearing.leading(119 * S, is_leading=True)
     assert hearing.look(120 * S)
-    assert hearing.is_settled
+    assert (hearing.is_settled, hearing.fresh_ns) == (True, None)
     assert not hearing.look(121 * S)
 
 

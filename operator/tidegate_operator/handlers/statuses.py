@@ -74,7 +74,7 @@ class Statuses:
         if compiled is None:
             return
         by_workload = self.news.pods.by_workload()
-        summaries = summarise(self.book, self._expected(compiled))
+        summaries = summarise(self.book, self._expected(compiled), fresh_ns=self.hearing.fresh_ns)
         undecided = self.undecided() | self._unheard(summaries)
         facts = conditions.facts(
             compiled.compilation,

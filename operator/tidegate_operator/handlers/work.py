@@ -107,8 +107,8 @@ class Work:
 
     def lease_changed(self) -> None:
         """This replica may write now, or may no longer."""
+        self._writer.want({})  # what was due before is of then
         self._statuses.mark()
-        self._writer.wake()
         self._keeping.changed.set()
 
     def epoch_changed(self) -> None:

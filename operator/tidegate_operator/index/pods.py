@@ -102,7 +102,9 @@ class Pods:
         if not is_injected(document) or has_ended(document):
             return self._remove(pod.uid)
         self._pods[pod.uid] = pod
-        if before is not None and pod.has_begun and not before.has_begun:
+        # Those of the first list have begun some time or other; one that is new later has begun since the last look.
+        is_news = self.is_listed if before is None else not before.has_begun
+        if pod.has_begun and is_news:
             self._begun[pod.uid] = None
         return before is None or _essence(before) != _essence(pod)
 
@@ -130,7 +132,7 @@ class Pods:
         return self._pods.get(uid)
 
     def take_begun(self) -> tuple[str, ...]:
-        """Uids of the pods whose sidecar was seen to begin since the last call; not those first seen when it had begun."""
+        """Uids of the pods whose sidecar has begun since the last call; not of those that had when all were first listed."""
         begun, self._begun = tuple(self._begun), {}
         return begun
 

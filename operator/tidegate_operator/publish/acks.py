@@ -204,12 +204,20 @@ def objects_in(config: CompiledConfig) -> tuple[ObjectRef, ...]:
     return tuple(sorted({*config.sources, *(pool.source for pool in config.pools)}))
 
 
-def summarise(book: AckBook, expected: Iterable[Expected[K]]) -> dict[K, Summary]:
-    """One summary for each thing that some pod counts for."""
+def summarise(
+    book: AckBook, expected: Iterable[Expected[K]], *, fresh_ns: int | None = None
+) -> dict[K, Summary]:
+    """One summary for each thing that some pod counts for.
+
+    Args:
+        book: what pods said.
+        expected: what they should enforce.
+        fresh_ns: who said before this that it lags may have said better since, elsewhere: it counts as unheard.
+    """
     pods: dict[K, list[Lagging | None]] = {}
     starting: dict[K, int] = {}
     for pod in expected:
-        lag = _lag(book.get(pod.pod_uid), pod)
+        lag = _lag(book.get(pod.pod_uid), pod, fresh_ns)
         is_starting = pod.is_starting and lag is not None and lag.lag in _SILENT
         for key in pod.counts_for:
             lags = pods.setdefault(key, [])
@@ -220,7 +228,7 @@ def summarise(book: AckBook, expected: Iterable[Expected[K]]) -> dict[K, Summary
     return {key: _sum(lags, starting.get(key, 0)) for key, lags in pods.items()}
 
 
-def _lag(ack: PodAck | None, expected: Expected[K]) -> Lagging | None:
+def _lag(ack: PodAck | None, expected: Expected[K], fresh_ns: int | None) -> Lagging | None:
     """None: the pod enforces what it should."""
     if ack is None:
         return Lagging(Lag.UNHEARD, expected.pod)
@@ -228,6 +236,8 @@ def _lag(ack: PodAck | None, expected: Expected[K]) -> Lagging | None:
         return Lagging(Lag.REFUSED, expected.pod, ack.why)
     if ack.digest in expected.digests:
         return None
+    if fresh_ns is not None and ack.seen_ns < fresh_ns:
+        return Lagging(Lag.UNHEARD, expected.pod)
     return Lagging(Lag.OUTDATED if ack.digest else Lag.EMPTY, expected.pod)
 
 

@@ -51,6 +51,11 @@ class Hearing:
         """Whether this replica has led for long enough to have heard everybody who speaks."""
         return self._is_settled
 
+    @property
+    def fresh_ns(self) -> int | None:
+        """Words from before this may be outdated by others that only a former leader has heard; None: none is."""
+        return None if self._is_settled else self._leading_since_ns
+
     def is_starting(self, pod: Pod) -> bool:
         """Whether a pod that has not been heard need not have been."""
         begun_ns = self._begun.get(pod.uid)

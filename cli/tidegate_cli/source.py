@@ -46,11 +46,21 @@ class ManifestSource:
         self._chooser = chooser
         self._interval_s = interval_ms / 1_000
         self._quiet_s = quiet_ms / 1_000
+        self._last: Loaded | Refused | None = None
+
+    def at_hand(self) -> Loaded | None:
+        """What the files said when they were compiled first, where it can be used."""
+        found = self._chooser(self._first)
+        if not isinstance(found, Loaded):
+            return None
+        self._last = found
+        return found
 
     async def updates(self) -> AsyncIterator[Loaded | Refused]:
         """Each change of what the files mean; a change that means nothing (a comment) yields nothing."""
-        last = self._chooser(self._first)
-        yield last
+        if self._last is None:
+            self._last = self._chooser(self._first)
+            yield self._last
         seen = self._first.signature
         while True:
             await asyncio.sleep(self._interval_s)
@@ -61,8 +71,8 @@ class ManifestSource:
             compiled = await asyncio.to_thread(compile_files, self._paths, self._first.unmatched)
             seen = compiled.signature
             update = self._chooser(compiled)
-            if update != last:
-                last = update
+            if update != self._last:
+                self._last = update
                 yield update
 
     async def _settle(self) -> None:

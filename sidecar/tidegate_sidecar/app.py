@@ -78,6 +78,7 @@ async def run_sidecar(
     keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
     if settings.keys_dir:
         mounted.look(keys, metrics, clock)  # before the first call can come
+    at_hand = source.at_hand()
     async with AsyncExitStack() as stack:
         leg = await stack.enter_async_context(SessionLeg(settings.provider_ca_file))
         exchange = Exchange(
@@ -98,6 +99,9 @@ async def run_sidecar(
             listening(Admin(live, metrics, in_flight).handle, settings.admin)
         )
         app = await stack.enter_async_context(listening(exchange.handle, settings.listen))
+        if at_hand is not None:
+            # Before the loop has come to read what the first connection brings, and not before the port is ours.
+            live.apply(at_hand)
         async with asyncio.TaskGroup() as tasks:
             following = [tasks.create_task(live.follow(source), name="config")]
             if settings.keys_dir:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -25,11 +25,18 @@ ALLOWING = configs.config(POOL, allow_models=(configs.allow("other-*"),))
 
 
 @asynccontextmanager
-async def sidecar(pod: Pod, operator: Publisher) -> AsyncIterator[Listening]:
+async def sidecar(
+    pod: Pod, operator: Publisher, on_listening: Callable[[Listening], None] = lambda _: None
+) -> AsyncIterator[Listening]:
     metrics = Metrics()
     source = OperatorSource(pod.settings(operator.url, operator.bundle.trust), metrics)
     stop = asyncio.Event()
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+
+    def listens(it: Listening) -> None:
+        on_listening(it)
+        listening.set_result(it)
+
     settings = Settings(listen=LOCAL, admin=LOCAL, grace_ms=1_000)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(
@@ -38,7 +45,7 @@ async def sidecar(pod: Pod, operator: Publisher) -> AsyncIterator[Listening]:
                 source,
                 records=lambda _: None,
                 metrics=metrics,
-                on_listening=listening.set_result,
+                on_listening=listens,
                 stop=stop,
             )
         )
@@ -62,6 +69,20 @@ async def test_what_is_published_is_enforced_on_the_next_call(cluster: Cluster, 
             operator.board.publish(edition((CHAT, config)))
             await operator.ack(lambda ack, config=config: ack.digest == wire.digest(config))  # type: ignore[misc] # mypy reads no defaults of lambdas
             assert await call(running) == code
+
+
+async def test_a_sidecar_that_was_killed_takes_no_call_before_it_has_what_it_had(
+    cluster: Cluster, pod: Pod
+) -> None:
+    """Or the first calls after its restart would be refused for want of a configuration."""
+    async with running_publisher(cluster) as operator:
+        operator.board.publish(edition((CHAT, DENYING)))
+        async with sidecar(pod, operator):
+            await operator.ack(lambda ack: ack.digest == wire.digest(DENYING))
+        had: list[bool] = []
+        async with sidecar(pod, operator, lambda it: had.append(it.live.pipeline is not None)) as running:
+            assert had == [True]
+            assert await call(running) == "suspended"
 
 
 async def test_a_configuration_that_breaks_the_build_stays_outside(cluster: Cluster, pod: Pod) -> None:

@@ -41,6 +41,16 @@ async def test_a_file_that_is_replaced_is_read_again(path: Path) -> None:
         assert await anext(updates) == Loaded(config=OTHER, identity=WorkloadIdentity())
 
 
+async def test_what_is_at_hand_at_the_start_is_no_change_later(path: Path) -> None:
+    assert FileSource(path, WorkloadIdentity(), 1).at_hand() is None
+    write(path, wire.encode(CONFIG))
+    source = FileSource(path, WorkloadIdentity(), 1)
+    assert source.at_hand() == Loaded(config=CONFIG, identity=WorkloadIdentity())
+    async with asyncio.timeout(DEADLINE_S), aclosing(source.updates()) as updates:
+        write(path, wire.encode(OTHER))
+        assert await anext(updates) == Loaded(config=OTHER, identity=WorkloadIdentity())
+
+
 async def test_each_problem_is_told_once_and_a_mended_file_is_taken(path: Path) -> None:
     async with (
         asyncio.timeout(DEADLINE_S),

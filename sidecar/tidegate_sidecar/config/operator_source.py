@@ -75,14 +75,20 @@ class OperatorSource:
         self._confirmed_ns: int | None = None
         metrics.config_age.read = self._age
 
-    async def updates(self) -> AsyncIterator[Loaded | Refused]:
-        """What is on disk, then whatever the operator has that is new."""
-        kept = await asyncio.to_thread(self._copy.read)
-        if kept is not None:
-            outcome = _Outcome()
-            yield outcome.of(kept.envelope)
-            if not outcome.problem:
+    def at_hand(self) -> Loaded | None:
+        """The last known good configuration: a sidecar that was killed goes on with what it had, from the first call on."""
+        kept = self._copy.read()
+        if kept is None:
+            return None
+
+        def outcome(problem: str) -> None:
+            if not problem:
                 self._resume(kept)
+
+        return Loaded(config=kept.envelope.config, identity=kept.envelope.identity, outcome=outcome)
+
+    async def updates(self) -> AsyncIterator[Loaded | Refused]:
+        """Whatever the operator has that is new."""
         connector = aiohttp.TCPConnector(limit=2, ttl_dns_cache=DNS_S)
         async with aiohttp.ClientSession(connector=connector) as session:
             poll = OperatorPoll(session, self._settings, self._trust)

@@ -50,8 +50,12 @@ class ConfigSource(Protocol):
     each distinct problem.
     """
 
+    def at_hand(self) -> Loaded | None:
+        """What can be in force before the first call comes: read at once, from this machine; asked for once, first of all."""
+        ...
+
     def updates(self) -> AsyncIterator[Loaded | Refused]:
-        """The changes, in order."""
+        """The changes, in order; the first is another than what was at hand."""
         ...
 
 
@@ -63,14 +67,22 @@ class FileSource:
         self._path = path
         self._identity = identity
         self._interval_s = interval_ms / 1_000
+        self._last: Loaded | Refused | None = None
+
+    def at_hand(self) -> Loaded | None:
+        """The file, where it is there and right."""
+        found = self._read()
+        if not isinstance(found, Loaded):
+            return None
+        self._last = found
+        return found
 
     async def updates(self) -> AsyncIterator[Loaded | Refused]:
         """Changes of the file's content; a file that is missing or wrong is `Refused`."""
-        last: Loaded | Refused | None = None
         while True:
             update = self._read()
-            if update != last:
-                last = update
+            if update != self._last:
+                self._last = update
                 yield update
             await asyncio.sleep(self._interval_s)
 

@@ -32,11 +32,16 @@ class Follower:
     count: int = 0
 
     async def run(self) -> None:
+        if (at_hand := self.source.at_hand()) is not None:
+            self._take(at_hand)
         async for update in self.source.updates():
-            self.count += 1
-            if isinstance(update, Loaded):
-                update.outcome(self.verdict(update))
-            self.updates.put_nowait(update)
+            self._take(update)
+
+    def _take(self, update: Loaded | Refused) -> None:
+        self.count += 1
+        if isinstance(update, Loaded):
+            update.outcome(self.verdict(update))
+        self.updates.put_nowait(update)
 
     async def next(self) -> Loaded | Refused:
         async with asyncio.timeout(20):

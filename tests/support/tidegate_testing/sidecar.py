@@ -49,6 +49,9 @@ class PushedConfig:
     def lack(self, problem: str) -> None:
         self._queue.put_nowait(Missing(problem=problem))
 
+    def at_hand(self) -> Loaded | None:
+        return None
+
     async def updates(self) -> AsyncIterator[Loaded | Refused]:
         while True:
             update = await self._queue.get()

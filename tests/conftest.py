@@ -31,8 +31,12 @@ FIRST: Final = (
 """Units of work by the beginnings of their tests' names, in the order in which they begin. The first that fits counts."""
 
 
-# how long an example takes says how busy the machine is, and nothing about the code
-settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is, and nothing about the code. The examples are the same in each run,
+# so that a change is judged by what it changes; `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile(
+    "tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile("search", settings.get_profile("tidegate"), derandomize=False, print_blob=True)
 settings.load_profile("tidegate")
 
 

@@ -72,7 +72,14 @@ class _UnreadableError(Exception):
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
-        self.flaw = Flaw(line, 0, (), message)
+        self.flaw = Flaw(line, 0, (), _printable(message))
+
+
+def _printable(message: str) -> str:
+    """A message that quotes a file: characters that a terminal may not show, or may obey, are escaped."""
+    if message.isprintable():
+        return message
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode("ascii") for it in message)
 
 
 @dataclass(slots=True)
@@ -229,4 +236,4 @@ class _Builder:
             len(frame.node.value) if isinstance(frame.node.value, list) else frame.key for frame in self._open
         ]
         path: FieldPath = tuple(part for part in parts if part is not None)
-        self._flaws.append(Flaw(line, 0, path if key is None else (*path, key), message))
+        self._flaws.append(Flaw(line, 0, path if key is None else (*path, key), _printable(message)))

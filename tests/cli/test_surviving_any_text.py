@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate_cli.compiling import compile_files
@@ -75,6 +75,8 @@ KINDS = (
 
 
 @given(st.lists(PIECES, max_size=40).map("".join) | st.text(max_size=60))
+@example("*\U00018d09")
+@example("a: !<\U00018d09> b")
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_documents_or_flaws(text: str) -> None:
     for document in read_documents(text):

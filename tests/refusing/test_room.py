@@ -6,15 +6,18 @@ import asyncio
 import gzip
 import json
 import random
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tidegate_testing.configs import config, pool, provider
-from tidegate_testing.provider import COMPLETION, raw_provider
-from tidegate_testing.sidecar import running_sidecar
-from tidegate_testing.wire import ask
+from tidegate_testing.provider import COMPLETION, ProviderCall, RawProvider, raw_provider
+from tidegate_testing.sidecar import Answer, Sidecar, running_sidecar
+from tidegate_testing.wire import DEADLINE_S, ask
 
 from tidegate_policy.model import CompiledConfig
 from tidegate_sidecar.proxy.holding import SMALL_BYTES, Held, Hold
@@ -34,14 +37,42 @@ def long(count: int) -> bytes:
     return json.dumps(document).encode()
 
 
-async def test_a_body_without_room_gets_503_and_goes_through_once_there_is_some() -> None:
+@dataclass(frozen=True, slots=True)
+class NearlyFull:
+    """A sidecar in which a call holds three quarters of the room, and the provider that lets it wait."""
+
+    sidecar: Sidecar
+    raw: RawProvider
+    _asked: ProviderCall
+    _large: asyncio.Task[Answer]
+
+    async def answered(self, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """What becomes of another call, which the provider answers at once."""
+        async with asyncio.TaskGroup() as tasks:
+            sent = tasks.create_task(call)
+            await (await self.raw.next()).answer(COMPLETION)
+        return sent.result()
+
+    async def make_room(self) -> None:
+        """Let the large call end."""
+        await self._asked.answer(COMPLETION)
+        assert (await self._large).status == 200
+
+
+@asynccontextmanager
+async def nearly_full() -> AsyncIterator[NearlyFull]:
     async with (
         raw_provider() as raw,
         running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
         asyncio.TaskGroup() as tasks,
     ):
         large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
-        first = await raw.next()
+        yield NearlyFull(sidecar, raw, await raw.next(), large)
+
+
+async def test_a_body_without_room_gets_503_and_goes_through_once_there_is_some() -> None:
+    async with nearly_full() as full:
+        sidecar = full.sidecar
         assert await sidecar.metric("tidegate_held_bytes") == 3 * ROOM // 4
 
         refused = await sidecar.send(long(ROOM // 2))
@@ -51,15 +82,9 @@ async def test_a_body_without_room_gets_503_and_goes_through_once_there_is_some(
             assert word in refused.text
         assert sidecar.records.last.ending is Ending.FAILED
 
-        small = tasks.create_task(sidecar.chat())
-        await (await raw.next()).answer(COMPLETION)
-        assert (await small).status == 200
-        await first.answer(COMPLETION)
-        assert (await large).status == 200
-
-        again = tasks.create_task(sidecar.send(long(ROOM // 2)))
-        await (await raw.next()).answer(COMPLETION)
-        assert (await again).status == 200
+        assert (await full.answered(sidecar.chat())).status == 200
+        await full.make_room()
+        assert (await full.answered(sidecar.send(long(ROOM // 2)))).status == 200
 
 
 async def pieces(body: bytes) -> Any:
@@ -70,40 +95,43 @@ async def pieces(body: bytes) -> Any:
 
 @pytest.mark.parametrize("way", ["of unknown length", "compressed"])
 async def test_no_way_of_sending_evades_the_count(way: str) -> None:
-    async with (
-        raw_provider() as raw,
-        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
-        asyncio.TaskGroup() as tasks,
-    ):
-        large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
-        first = await raw.next()
+    async with nearly_full() as full:
         if way == "compressed":
             packed = gzip.compress(long(ROOM // 2))
             assert len(packed) < ROOM // 8
-            refused = await sidecar.send(packed, headers={"content-encoding": "gzip"})
+            refused = await full.sidecar.send(packed, headers={"content-encoding": "gzip"})
         else:
-            refused = await sidecar.send(pieces(long(ROOM // 2)))
+            refused = await full.sidecar.send(pieces(long(ROOM // 2)))
         assert (refused.status, refused.code) == (503, "provider_unavailable")
-        await first.answer(COMPLETION)
-        assert (await large).status == 200
+        await full.make_room()
 
 
 async def test_who_asks_whether_to_send_is_told_before_sending() -> None:
-    async with (
-        raw_provider() as raw,
-        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
-        await sidecar.connect() as app,
-        asyncio.TaskGroup() as tasks,
-    ):
-        large = tasks.create_task(sidecar.send(long(3 * ROOM // 4)))
-        first = await raw.next()
+    async with nearly_full() as full, await full.sidecar.connect() as app:
         await app.send(
             b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
             b"content-length: %d\r\n\r\n" % (ROOM // 2)
         )
         assert (await app.read_until(b"\r\n")).startswith(b"HTTP/1.1 503")
-        await first.answer(COMPLETION)
-        assert (await large).status == 200
+        await full.make_room()
+
+
+async def test_an_application_that_hangs_up_within_its_body_gives_its_room_back() -> None:
+    async with nearly_full() as full:
+        async with await full.sidecar.connect() as app:
+            await app.send(
+                b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n{"
+                % (ROOM // 8)
+            )
+            await until_held(full.sidecar, 7 * ROOM // 8)
+        await until_held(full.sidecar, 3 * ROOM // 4)
+        await full.make_room()
+
+
+async def until_held(sidecar: Sidecar, count: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await sidecar.metric("tidegate_held_bytes") != count:
+            pass
 
 
 @pytest.mark.parametrize("way", ["of known length", "of unknown length", "compressed"])

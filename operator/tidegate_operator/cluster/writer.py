@@ -85,10 +85,6 @@ class StatusWriter:
         self.metrics.status_waiting.set(len(self._due))
         self._wake.set()
 
-    def wake(self) -> None:
-        """Look again whether this replica may write."""
-        self._wake.set()
-
     async def work(self) -> None:
         """Write what is due, for as long as the process lives; several do so at the same time."""
         while True:

@@ -107,7 +107,8 @@ class Work:
 
     def lease_changed(self) -> None:
         """This replica may write now, or may no longer."""
-        self._writer.want({})  # what was due before is of then
+        # What was still due is of a former lead, and may be older than what another leader has written since.
+        self._writer.want({})
         self._statuses.mark()
         self._keeping.changed.set()
 

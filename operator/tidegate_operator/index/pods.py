@@ -1,8 +1,8 @@
 """Injected pods, and the workload that each belongs to.
 
-Of a pod only its metadata, its ServiceAccount and whether its sidecar has begun are kept. A pod names the object that made it, and where that is a
-ReplicaSet or a Job, what made that one has to be looked up: `unknown_owners` says which, `learn` takes the answers,
-and until then the pod belongs to nobody. Pure: nothing here asks the API server.
+Of a pod only its metadata, its ServiceAccount and whether its sidecar has begun are kept. A pod names the object that
+made it, and where that is a ReplicaSet or a Job, what made that one has to be looked up: `unknown_owners` says which,
+`learn` takes the answers, and until then the pod belongs to nobody. Pure: nothing here asks the API server.
 """
 
 from __future__ import annotations

@@ -93,9 +93,8 @@ def _check(length: int, piece: bytes, limit: int, hold: Hold | None) -> None:
 def _decoded(body: bytes, window: int, limit: int, hold: Hold) -> bytes:
     """What `body` stands for; `zlib.error` where it is broken or not whole."""
     hold.shrink(len(body))  # nobody keeps it when this is done
-    most = min(
-        limit, hold.room
-    )  # a few bytes can stand for a thousand times as many, which nobody has counted yet
+    # A few bytes can stand for a thousand times as many, which nobody has counted yet.
+    most = min(limit, hold.room)
     decoder = zlib.decompressobj(window)
     plain = decoder.decompress(body, most + 1)
     if len(plain) > most:

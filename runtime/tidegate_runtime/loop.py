@@ -1,13 +1,17 @@
-"""The event loop of every process: uvloop, without its one way to close a descriptor that belongs to somebody else."""
+"""The event loop of every process: uvloop, without two of its ways to treat a connection that dies young."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import uvloop
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class EventLoop(uvloop.Loop):
@@ -17,6 +21,9 @@ class EventLoop(uvloop.Loop):
     its TCP and its TLS: the peer resets it before the first message of the handshake is written (0.23), or the caller is
     cancelled in that moment (up to 0.22, https://github.com/MagicStack/uvloop/issues/738). When the object is collected,
     it closes the same number again, which is another call's connection by then. aiohttp connects in this way.
+
+    And where the caller is cancelled in the moment in which the peer ends the handshake, uvloop keeps the failure in a
+    future that nobody awaits any more, and asyncio shows it as an error with a traceback (0.23).
     """
 
     async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
@@ -27,6 +34,23 @@ class EventLoop(uvloop.Loop):
             if (given := kwargs.get("sock")) is not None:
                 given.detach()
             raise
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """As the base has it, except for a lost connection whose caller has gone: there is nobody left to be told."""
+        if _is_of_a_caller_that_has_gone(context):
+            _log.debug("a connection was lost that nobody waits for any more: %r", context["exception"])
+        else:
+            super().call_exception_handler(context)
+
+
+def _is_of_a_caller_that_has_gone(context: dict[str, Any]) -> bool:
+    # A task is work of ours, and its error is always told; a bare future of a lost connection is the loop's own.
+    future = context.get("future")
+    return (
+        isinstance(future, asyncio.Future)
+        and not isinstance(future, asyncio.Task)
+        and isinstance(context.get("exception"), ConnectionError)
+    )
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -58,7 +58,7 @@ class Server:
 
 async def test_what_is_mounted_is_served_and_followed(tmp_path: Path) -> None:
     server, first, second = Server(tmp_path), files(), files()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server.keeper.run())
         mount(tmp_path, first)
         await server.keeper.wait_ready()

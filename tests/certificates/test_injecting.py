@@ -135,7 +135,7 @@ async def test_a_quarrel_over_trust_is_not_fought_without_a_pause(
 ) -> None:
     """Somebody else may keep the same field, as cert-manager does where it is told to."""
     site.webhooks.is_changed_back = True
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(site.injecting.run())
         while "again and again" not in caplog.text:  # noqa: ASYNC110 - what is tested is that it ends by itself
             await asyncio.sleep(0)

@@ -88,7 +88,7 @@ async def test_an_empty_secret_is_filled(store: Store) -> None:
 
 async def test_a_renewal_reaches_followers_while_they_serve(store: Store) -> None:
     leader, follower = Replica(store, leads=True), Replica(store, leads=False)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(replica.keeper.run()) for replica in (leader, follower)]
         await follower.keeper.wait_ready()
         leader.now_s += 61 * DAY_S

@@ -136,7 +136,7 @@ async def test_an_operator_that_never_waits_is_not_asked_in_circles(pod: Pod) ->
         settings = pod.settings(url, bundle.trust, reconnect_ms=600_000, reconnect_max_ms=600_000)
         updates = OperatorSource(settings, Metrics(), random=draw).updates()
         assert (await anext(updates)) is not None
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
             rest = tasks.create_task(_rest(updates))
             await second.wait()
             await drawn.get()

@@ -20,6 +20,7 @@ import pytest
 from cryptography import x509
 from injecting_shapes.platform import TEMPLATE, review
 from injecting_shapes.pods import container, pod
+from tidegate_cluster.loopback import free_port
 
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.plan import Plan, next_step
@@ -238,9 +239,9 @@ async def test_files_that_cannot_be_used_change_nothing(
     assert live.problem == ""
 
 
-async def test_it_waits_for_a_certificate_and_says_so(folder: Path, unused_tcp_port: int) -> None:
+async def test_it_waits_for_a_certificate_and_says_so(folder: Path) -> None:
     """The operator's leader may still have to make it: the Secret is mounted before it has anything to say."""
-    health = Address(host="127.0.0.1", port=unused_tcp_port)
+    health = Address(host="127.0.0.1", port=free_port())
     settings = Settings(
         listen=LOOPBACK, health=health, certificates=folder, reload_ms=10, drain_ms=0, template=TEMPLATE
     )

@@ -95,7 +95,7 @@ def test_a_leader_that_is_told_to_stop_hands_over_at_once(operator: Operators) -
 
     assert first.stop() == 0
 
-    second.until(lambda: second.leads, "the second replica to lead", within_s=5)
+    second.until(lambda: second.leads, "the second replica to lead", within_s=20)
     assert "the Lease was given back" in first.log
 
 
@@ -172,5 +172,5 @@ def test_a_replica_that_started_later_serves_sidecars_that_have_seen_more(
 
     cluster.apply(limited(team, 6))
 
-    first.until(lambda: sidecar.poll(first), "the change by the first replica", within_s=5)
+    first.until(lambda: sidecar.poll(first), "the change by the first replica", within_s=20)
     assert sidecar.limits == {"all": 6}

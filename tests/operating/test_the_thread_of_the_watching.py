@@ -21,7 +21,7 @@ async def test_a_thread_that_has_ended_can_be_waited_for() -> None:
     ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
     engine = Short(kopf.OperatorRegistry(), kopf.OperatorSettings(), [], ended)
     engine.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await ended is None
         await asyncio.to_thread(engine.join, 10)
     assert not engine.is_alive()

@@ -38,7 +38,7 @@ async def test_what_is_no_tls_is_closed_and_others_are_served(
         writer.write(said)
         if not said:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await reader.read(1_000):
                 pass
         writer.close()

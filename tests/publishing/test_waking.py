@@ -37,7 +37,7 @@ async def test_only_a_change_of_its_own_wakes_a_poll() -> None:
     board = Board()
     other = Workload(namespace="team-b", kind="Deployment", name="other")
     board.publish(edition((CHAT, CONFIG), (other, CONFIG)))
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         waiting = Waiting(board, tasks)
         await waiting.add(SEEN, 3)
         await waiting.add(Watch(other, SEEN.digest), 2)
@@ -53,7 +53,7 @@ async def test_only_a_change_of_its_own_wakes_a_poll() -> None:
 async def test_a_replica_that_caught_up_wakes_those_who_were_ahead() -> None:
     board = Board()
     board.publish(edition((CHAT, CONFIG), AIPolicy=1))
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         await Waiting(board, tasks).add(Watch(CHAT, ahead=AsOf.of(0, {"AIPolicy": 3})))
         board.publish(edition((CHAT, CONFIG), AIPolicy=2))
         assert board.waiting == 1
@@ -64,7 +64,7 @@ async def test_a_replica_that_caught_up_wakes_those_who_were_ahead() -> None:
 async def test_new_secrets_and_new_authorities_are_for_everybody() -> None:
     board = Board()
     board.publish(edition((CHAT, CONFIG)))
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         waiting = Waiting(board, tasks)
         await waiting.add(SEEN)
         board.publish(replace(edition((CHAT, CONFIG)), secrets=Secrets(generation="2")))
@@ -82,14 +82,14 @@ async def test_new_secrets_and_new_authorities_are_for_everybody() -> None:
 async def test_a_wait_ends_by_itself_and_leaves_nothing() -> None:
     board = Board()
     board.publish(edition((CHAT, CONFIG)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await board.changed(SEEN, 0.001)
     assert (board.waiting, board._waiting) == (0, {})
 
 
 async def test_a_poll_that_hangs_up_leaves_nothing() -> None:
     board = Board()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         (poll,) = await Waiting(board, tasks).add(SEEN)
         poll.cancel()
     assert board._waiting == {}
@@ -99,7 +99,7 @@ async def test_many_polls_are_woken_a_few_at_a_time() -> None:
     """Between two handfuls the loop does what else is due: a probe never waits for ten thousand answers."""
     board = Board(wake_at_once=10)
     done: list[int] = []
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         polls = await Waiting(board, tasks).add(SEEN, 1_000)
         for poll in polls:
             poll.add_done_callback(lambda _: done.append(1))

@@ -71,7 +71,7 @@ async def test_an_application_that_reads_nothing_is_cut_off() -> None:
         async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
             await app.post(ask(stream=True))
             await sidecar.records.wait(1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await over.wait()
         record = sidecar.records.last
         assert record.ending is Ending.CLIENT_GONE

@@ -43,7 +43,7 @@ async def openai_client(simulator: Simulator) -> AsyncIterator[openai.AsyncOpenA
     import openai  # noqa: PLC0415 - see above
 
     url = f"{simulator.provider_url('primary')}/v1"
-    async with openai.AsyncOpenAI(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key="sk-test", max_retries=0, timeout=30) as client:
         yield client
 
 
@@ -52,7 +52,7 @@ async def anthropic_client(simulator: Simulator) -> AsyncIterator[anthropic.Asyn
     import anthropic  # noqa: PLC0415 - see above
 
     url = simulator.provider_url("primary")
-    async with anthropic.AsyncAnthropic(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="sk-test", max_retries=0, timeout=30) as client:
         yield client
 
 

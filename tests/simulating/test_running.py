@@ -172,8 +172,8 @@ async def test_stop_ends_stalled_streams_idle_connections_and_half_requests(mess
             await response.read()
         await simulator.wait_for(lambda s: s.counters.open_requests == 4 and s.counters.open_streams == 2)
         began = asyncio.get_running_loop().time()
-        await simulator.stop(deadline_s=5)
-        assert asyncio.get_running_loop().time() - began < 2
+        await simulator.stop(deadline_s=30)
+        assert asyncio.get_running_loop().time() - began < 15
     assert simulator.counters.open_requests == simulator.counters.open_streams == 0
     assert simulator.counters.cut_by_simulator == 4
     for writer in (idle, half):

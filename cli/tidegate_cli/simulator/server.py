@@ -142,7 +142,7 @@ class Simulator:
             await asyncio.wait(tasks, timeout=deadline_s)
         await server.shutdown(deadline_s)
 
-    async def wait_for(self, predicate: Callable[[Simulator], bool], *, deadline_s: float = 5.0) -> None:
+    async def wait_for(self, predicate: Callable[[Simulator], bool], *, deadline_s: float = 30.0) -> None:
         """Return as soon as the predicate holds; it is asked again whenever a counter or the record has changed.
 
         Raises:

@@ -123,6 +123,6 @@ async def scripted(
 
 async def until(predicate: Callable[[], object]) -> None:
     """Wait for something that tells nobody when it happens, such as a metric."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not predicate():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0)

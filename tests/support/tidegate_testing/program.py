@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+from tidegate_cluster.loopback import free_port
 
 
 class Program:
@@ -42,7 +43,7 @@ class Program:
 
 @asynccontextmanager
 async def started(**environment: str) -> AsyncIterator[Program]:
-    app, admin = free_ports(2)
+    app, admin = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -64,14 +65,3 @@ async def started(**environment: str) -> AsyncIterator[Program]:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for it in sockets:
-            it.bind(("127.0.0.1", 0))
-        return [it.getsockname()[1] for it in sockets]
-    finally:
-        for it in sockets:
-            it.close()

@@ -24,5 +24,5 @@ async def no_task_left() -> AsyncIterator[None]:
     # A fixture ends in another task than it began in.
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
-        _, left = await asyncio.wait(left, timeout=2)
+        _, left = await asyncio.wait(left, timeout=20)
     assert not left, f"tasks are left behind: {left}"

@@ -34,24 +34,44 @@ class Answer:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens at this moment. Somebody else may take it before you do.
+    """Return a port on which nobody listens at this moment, and that no caller gets again, here or in another process.
+
+    A worker of pytest-xdist that took the port of another one's server before that has started would hear the wrong
+    one. What does not ask here may still take it before you do.
 
     Raises:
         ClusterError: a hundred random ports are all taken.
     """
     for _ in range(_PORT_TRIES):
         port = random.randint(_FIRST_PORT, _LAST_PORT)  # noqa: S311 - a port is no secret
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As the servers will: a port whose old connections still linger counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((ADDRESS, port))
-            except OSError:
-                continue
+        if _is_ours(port) and _is_free(port):
             return port
     raise ClusterError(
         f"No free port among {_PORT_TRIES} tried from {_FIRST_PORT} to {_LAST_PORT} on {ADDRESS}"
     )
+
+
+def _is_ours(port: int) -> bool:
+    # A name that Linux gives to one process at a time, and takes back when that has ended, however it ends.
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0tidegate-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers will: a port whose old connections still linger counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            return False
+        return True
 
 
 def request(

@@ -41,6 +41,7 @@ def cluster_for_charts(
     from tidegate_cluster.definitions import provide_definitions  # noqa: PLC0415 - the same
     from tidegate_cluster.ledger import Ledger, Purpose  # noqa: PLC0415 - the same
     from tidegate_cluster.programs import CONTROL_PLANE_PROGRAMS  # noqa: PLC0415 - the same
+    from tidegate_cluster.waiting import wait_until  # noqa: PLC0415 - the same
 
     definitions = provide_definitions(cluster_settings, print)
     programs = provide(CONTROL_PLANE_PROGRAMS, cluster_settings, print)
@@ -49,7 +50,17 @@ def cluster_for_charts(
     with ControlPlane(programs=programs, folder=folder, ledger=ledger) as started:
         started.start_controllers()
         started.kubectl("apply", "--server-side", f"--filename={definitions}")
+        wait_until(
+            lambda: all(_serves(started, group) for group in ("cert-manager.io", "monitoring.coreos.com")),
+            within_s=120,
+            what="the kinds of cert-manager and of Prometheus' operator to be served",
+        )
         yield started
+
+
+def _serves(control_plane: ControlPlane, group: str) -> bool:
+    answer = control_plane.request("GET", f"/apis/{group}/v1")
+    return answer.status == 200 and bool(answer.json()["resources"])
 
 
 @pytest.fixture(scope="module")

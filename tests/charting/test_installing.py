@@ -192,6 +192,8 @@ def test_an_uninstall_leaves_nothing_that_holds_pods_up_and_keeps_policies(
     cluster.apply(pool(team.name), policy(team.name))
     release.helm("uninstall", NAME)
     assert release.control_plane.request("GET", f"{CONFIGURATIONS}/{CONFIGURATION}").status == 404
+    # the API server forgets it a moment after it has deleted it
+    team.until(lambda: not is_injecting(release.control_plane), "the end of injection")
     team.stored(pod("bystander"))
     team.stored(opted_in("opted-in"))
     assert not has_sidecar(team.get("Pod", "opted-in"))

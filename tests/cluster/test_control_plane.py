@@ -217,7 +217,7 @@ def test_a_server_that_died_is_told_with_the_failed_call(cluster_settings: Setti
 
 
 def _eventually(condition: Callable[[], bool], what: str) -> None:
-    wait_until(condition, within_s=30, what=what)
+    wait_until(condition, within_s=120, what=what)
 
 
 def _config_map(namespace: str, name: str, data: dict[str, str]) -> str:

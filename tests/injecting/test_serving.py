@@ -268,7 +268,7 @@ async def test_it_waits_for_a_certificate_and_says_so(folder: Path) -> None:
 async def test_who_goes_still_answers_and_sends_the_next_one_elsewhere(folder: Path) -> None:
     found = bundle()
     write(folder, found)
-    async with running(folder, drain_ms=200) as injector:
+    async with running(folder, drain_ms=3_000) as injector:
         assert (await injector.health("readyz"))[0] == 200
         injector.stopping.set()
         context = ssl.create_default_context(cadata=found.trust)

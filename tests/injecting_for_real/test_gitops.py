@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from injecting_site.injector import InjectorProcess
@@ -34,9 +35,11 @@ def test_applying_the_same_manifest_changes_nothing(
     apply(team, tool, manifest)
 
     def is_settled() -> bool:
-        before = team.get(kind)["metadata"]["resourceVersion"]
+        found = team.get(kind)
+        if kind == "Deployment" and not _has_been_rolled_out(found):
+            return False
         apply(team, tool, manifest)
-        return bool(team.get(kind)["metadata"]["resourceVersion"] == before)
+        return bool(team.get(kind)["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"])
 
     team.until(is_settled, "an apply that changes nothing")
     before, asked = team.get(kind), injector.asked("workloads")
@@ -47,6 +50,16 @@ def test_applying_the_same_manifest_changes_nothing(
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
     assert template_of(after)["metadata"]["annotations"][INJECT] == "enabled"
     assert injector.asked("workloads") == asked
+
+
+def _has_been_rolled_out(deployment: dict[str, Any]) -> bool:
+    """Its controller has seen the newest generation, and has no more to say of it."""
+    status = deployment.get("status", {})
+    reasons = {it["type"]: it["reason"] for it in status.get("conditions", [])}
+    return (
+        status.get("observedGeneration") == deployment["metadata"]["generation"]
+        and reasons.get("Progressing") == "NewReplicaSetAvailable"
+    )
 
 
 @pytest.mark.parametrize("tool", list(APPLY))

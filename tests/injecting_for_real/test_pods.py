@@ -52,14 +52,22 @@ def test_a_pod_is_taken_with_its_sidecar_where_everything_is_restricted(
     assert has_sidecar(team.stored(opted_in(**annotations)))
 
 
+def let_privileged_pods_in(team: Namespace) -> None:
+    """PodSecurity reads the namespace from a cache, which learns of the label a moment later."""
+    team.control_plane.kubectl(
+        "label", "--overwrite", "namespace", team.name, "pod-security.kubernetes.io/enforce=privileged"
+    )
+    bystander = pod("bystander")
+    bystander["spec"]["hostNetwork"] = True
+    team.until(lambda: team.create(bystander, dry_run=True)[0] == 201, "the label to count")
+
+
 def test_every_shape_of_the_golden_files_is_taken(team: Namespace) -> None:
     """What the files say is what a real API server validates, defaults and stores."""
     from ruamel.yaml import YAML  # noqa: PLC0415 - for this alone
 
     folder = Path(__file__).parent.parent / "injecting" / "golden"
-    team.control_plane.kubectl(
-        "label", "--overwrite", "namespace", team.name, "pod-security.kubernetes.io/enforce=privileged"
-    )
+    let_privileged_pods_in(team)
     paths = sorted(folder.glob("*.out.yaml"))
     assert paths
     for path in paths:
@@ -110,9 +118,7 @@ def test_hostnetwork_is_let_through_without_a_sidecar_and_counted(
     document = opted_in()
     document["spec"]["hostNetwork"] = True
     before = injector.admissions().get(("pods", "skipped", "HostNetwork"), 0)
-    team.control_plane.kubectl(
-        "label", "--overwrite", "namespace", team.name, "pod-security.kubernetes.io/enforce=privileged"
-    )
+    let_privileged_pods_in(team)
     assert not has_sidecar(team.stored(document))
     assert injector.admissions()[("pods", "skipped", "HostNetwork")] == before + 1
 

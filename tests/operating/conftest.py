@@ -1,16 +1,14 @@
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tidegate_cluster.controlplane import ControlPlane
-from tidegate_testing.operators import Cluster, OperatorProcess
+from tidegate_cluster.waiting import wait_until
+from tidegate_testing.logs import without_the_loops
+from tidegate_testing.operators import WITHIN_S, Cluster, OperatorProcess
 from tidegate_testing.prepared import PreparedProgram
 
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
-
-OF_THE_LOOP = re.compile(r"^.* ERROR asyncio Fatal error on SSL protocol\n(?:(?!\d{4}-).*\n)*", re.MULTILINE)
-"""uvloop's own words for a peer that was gone before an answer could be written, as after a thaw."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,8 +53,17 @@ def home(cluster: Cluster) -> Iterator[str]:
 def account(cluster: Cluster, home: str) -> Path:
     """A kubeconfig of the operator's ServiceAccount, with the rights that deploy/rbac gives and no others."""
     cluster.apply(*account_manifests(OPERATOR, home))
+    user = f"system:serviceaccount:{home}:{OPERATOR.name}"
+    # the authorizer watches bindings: of the cluster-wide one and of the namespace's own it learns a moment later
+    for asked in (
+        {"verb": "list", "resource": "pods"},
+        {"verb": "create", "resource": "secrets", "namespace": home},
+    ):
+        wait_until(
+            lambda asked=asked: cluster.lets(user, **asked), within_s=WITHIN_S, what=f"rights of {user}"
+        )
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{home}")
-    return cluster.control_plane.kubeconfig_for(f"system:serviceaccount:{home}:{OPERATOR.name}", groups)
+    return cluster.control_plane.kubeconfig_for(user, groups)
 
 
 @pytest.fixture(scope="session")
@@ -87,4 +94,4 @@ def operator(
     codes = [process.stop() for process in started if process.runs]
     assert codes == [0] * len(codes), "\n".join(process.log for process in started)
     for process in started:
-        assert process.may_fail or "Traceback" not in OF_THE_LOOP.sub("", process.log), process.log
+        assert process.may_fail or "Traceback" not in without_the_loops(process.log), process.log

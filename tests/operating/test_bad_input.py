@@ -55,7 +55,10 @@ def test_an_object_that_slipped_past_the_schema_is_told_what_is_wrong(
         lambda: cluster.condition("aipolicy", team, "chat", "ResolvedRefs") == "False/RefNotFound",
         "a condition about the policy",
     )
-    assert cluster.condition("providerpool", team, "good", "Ready") == "True/Ready"
+    replica.until(
+        lambda: cluster.condition("providerpool", team, "good", "Ready") == "True/Ready",
+        "a condition about the other pool",
+    )
 
 
 def test_an_object_that_becomes_invalid_keeps_its_last_good_form_on_every_replica(
@@ -64,11 +67,7 @@ def test_an_object_that_becomes_invalid_keeps_its_last_good_form_on_every_replic
     first = operator().wait_ready()
     cluster.apply(pool(team), policy(team), injected_pod(team, "chat-0"))
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
-    sidecar.has(first)
-    # the policy alone may have been compiled before, with its pool still to come
-    first.until(
-        lambda: not sidecar.poll(first) and sidecar.pools == ["models"], "a configuration with the pool"
-    )
+    sidecar.has(first, pools=["models"])
     first.until(lambda: _is_persisted(cluster, home, team, "models"), "its form to be persisted")
     assert sidecar.envelope is not None
     before = sidecar.envelope.config
@@ -88,7 +87,7 @@ def test_an_object_that_becomes_invalid_keeps_its_last_good_form_on_every_replic
 
     second = operator().wait_ready()
     newcomer = PollingSidecar(cluster, home, team, "chat-0")
-    assert newcomer.has(second).config == before
+    assert newcomer.has(second, pools=["models"]).config == before
     assert second.metric('invalid_objects{form="last_good",kind="ProviderPool"}') == 1
 
     cluster.apply(pool(team, suspend=True))
@@ -103,7 +102,7 @@ def test_a_policy_whose_pool_is_deleted_is_told_its_name(
     replica = operator().wait_ready()
     cluster.apply(pool(team), policy(team), injected_pod(team, "chat-0"))
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
-    sidecar.has(replica)
+    sidecar.has(replica, pools=["models"])
 
     cluster.delete("providerpool", team, "models")
 
@@ -141,8 +140,11 @@ def test_of_two_policies_in_conflict_the_younger_is_told_who_decides(
             f"{name} to be {accepted}",
         )
     assert f"AIPolicy {team}/first" in cluster.conditions("aipolicy", team, "second")["Accepted"]["message"]
-    assert cluster.condition("aipolicy", team, "first", "Ready") == "True/Ready"
-    assert cluster.condition("aipolicy", team, "second", "Ready") == "False/NotReady"
+    for name, ready in (("first", "True/Ready"), ("second", "False/NotReady")):
+        replica.until(
+            lambda name=name, ready=ready: cluster.condition("aipolicy", team, name, "Ready") == ready,
+            f"{name} to be {ready}",
+        )
 
 
 def test_a_suspended_pool_says_so_and_its_calls_are_refused(
@@ -155,7 +157,7 @@ def test_a_suspended_pool_says_so_and_its_calls_are_refused(
         lambda: cluster.condition("providerpool", team, "models", "Ready") == "False/Suspended",
         "a condition about the kill switch",
     )
-    envelope = PollingSidecar(cluster, home, team, "chat-0").has(replica)
+    envelope = PollingSidecar(cluster, home, team, "chat-0").has(replica, pools=["models"])
     assert [it.suspended for it in envelope.config.pools] == [True]
     replica.until(lambda: "Suspended" in cluster.events(team, "models"), "the event")
 
@@ -201,7 +203,7 @@ def test_a_deleted_namespace_takes_its_objects_and_nobody_elses(
         lambda: cluster.condition("aipolicy", "staying", "chat", "Ready") == "True/Ready", "readiness of both"
     )
 
-    cluster.kubectl("delete", "namespace", "leaving")
+    cluster.kubectl("delete", "namespace", "leaving", "--wait=false")
 
     replica.until(
         lambda: cluster.condition("aipolicy", "staying", "chat", "ResolvedRefs") == "False/RefNotFound",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tidegate_testing.operators import Cluster, OperatorProcess, deployment, injected_pod
+from tidegate_testing.operators import STEADY, Cluster, OperatorProcess, deployment, injected_pod
 
 from tidegate_operator.cluster.client import METADATA_LIST, Access, ClusterClient, object_path
 from tidegate_operator.handlers.covering import NOT_ENDED, NOT_INJECTED
@@ -83,6 +83,7 @@ def test_pods_from_before_are_told_of_once_and_again_after_they_were_well(
     replica.until(
         lambda: replica.metric("pods_without_sidecar") == 0 and lacking(replica) == 0, "it to be well"
     )
+    replica.until(lambda: replica.metric("injected_pods") == 1, "the new pod to be seen")
     assert len(notes(cluster, team)) == 1
 
     cluster.apply(bare(team, "chat-5d4f-c", cluster.get("replicaset", team, "chat-5d4f")))
@@ -94,9 +95,9 @@ def test_another_holder_of_the_lease_does_not_tell_it_again(
     cluster: Cluster, operator: Operators, team: str
 ) -> None:
     deployed(cluster, team, "chat-5d4f-a")
-    first = operator(**OFTEN).wait_ready()
+    first = operator(**OFTEN, **STEADY).wait_ready()
     first.until(lambda: lacking(first) == 1, "the event")
-    second = operator(**OFTEN).wait_ready()
+    second = operator(**OFTEN, **STEADY).wait_ready()
     assert second.metric("pods_without_sidecar") == 0
 
     assert first.stop() == 0

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tidegate_testing.operators import Cluster, OperatorProcess, injected_pod, policy, pool
+from tidegate_testing.operators import STEADY, Cluster, OperatorProcess, injected_pod, policy, pool
 from tidegate_testing.polling import PollingSidecar
 from tidegate_testing.proxy import Proxy
 
 Operators = Callable[..., OperatorProcess]
+
+PATIENT = {"TIDEGATE_LEASE_DURATION_MS": "10000", "TIDEGATE_LEASE_RENEW_MS": "8000"}
+"""A Lease that runs out within the test, and not because the machine is busy."""
+
+WHOLE: dict[str, Any] = {"pools": ["models"], "limits": {"all": 5}}
 
 
 def limited(namespace: str, requests: int) -> dict[str, object]:
@@ -22,15 +28,15 @@ def observed(cluster: Cluster, namespace: str) -> int:
 def test_all_replicas_serve_the_same_and_one_leads(
     cluster: Cluster, operator: Operators, team: str, home: str
 ) -> None:
-    replicas = [operator().wait_ready(), operator().wait_ready()]
+    replicas = [operator(**STEADY).wait_ready(), operator(**STEADY).wait_ready()]
     cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
 
     sidecars = [PollingSidecar(cluster, home, team, "chat-0") for _ in replicas]
-    envelopes = [sidecar.has(replica) for sidecar, replica in zip(sidecars, replicas, strict=True)]
+    envelopes = [sidecar.has(replica, **WHOLE) for sidecar, replica in zip(sidecars, replicas, strict=True)]
 
     assert envelopes[0].config == envelopes[1].config
     assert sidecars[0].tag == sidecars[1].tag
-    assert [replica.leads for replica in replicas].count(True) == 1
+    replicas[0].until(lambda: [replica.leads for replica in replicas].count(True) == 1, "one of them to lead")
 
 
 def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operators, team: str) -> None:
@@ -43,21 +49,21 @@ def test_a_leader_that_is_killed_is_replaced(cluster: Cluster, operator: Operato
     cluster.apply(limited(team, 6))
 
     second.until(lambda: observed(cluster, team) == 2, "the status by the second replica")
-    assert second.leads
+    second.until(lambda: second.leads, "the second replica to lead")
 
 
 def test_a_new_leader_hears_the_sidecars_before_it_says_that_they_are_silent(
     cluster: Cluster, operator: Operators, team: str, home: str
 ) -> None:
     """Else each upgrade of the operator would show every object as not ready for a while."""
-    patient = {"TIDEGATE_HEARING_MS": "600000"}
+    patient = {"TIDEGATE_HEARING_MS": "600000", **PATIENT}
     first = operator(**patient).wait_ready()
     second = operator(**patient).wait_ready()
     cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
     cluster.run_sidecar(team, "chat-0")
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
-    sidecar.has(first)
-    assert not sidecar.poll(first)
+    sidecar.has(first, **WHOLE)
+    first.until(lambda: not sidecar.poll(first), "nothing more to be told")
 
     def programmed() -> str:
         status = cluster.get("aipolicy", team, "chat").get("status") or {}
@@ -78,8 +84,10 @@ def test_a_new_leader_hears_the_sidecars_before_it_says_that_they_are_silent(
         lambda: sidecar.poll(second) or sidecar.status == 304, "the sidecar's word to the new leader"
     )
     cluster.apply(limited(team, 6))
-    second.until(lambda: sidecar.poll(second), "the change by the new leader")
-    assert not sidecar.poll(second)
+    second.until(
+        lambda: sidecar.poll(second) and sidecar.limits == {"all": 6}, "the change by the new leader"
+    )
+    second.until(lambda: not sidecar.poll(second), "nothing more to be told")
     second.until(
         lambda: observed(cluster, team) == 2 and programmed() == "True/Programmed 1",
         "the status of one whose sidecars have all been heard",
@@ -88,10 +96,9 @@ def test_a_new_leader_hears_the_sidecars_before_it_says_that_they_are_silent(
 
 def test_a_leader_that_is_told_to_stop_hands_over_at_once(operator: Operators) -> None:
     """Released, not run out: with a Lease of a minute the second replica would come too late otherwise."""
-    minute = {"TIDEGATE_LEASE_DURATION_MS": "60000", "TIDEGATE_LEASE_RENEW_MS": "40000"}
-    first = operator(**minute).wait_ready()
-    second = operator(**minute).wait_ready()
-    assert first.leads
+    first = operator(**STEADY).wait_ready()
+    second = operator(**STEADY).wait_ready()
+    first.until(lambda: first.leads, "the first replica to lead")
 
     assert first.stop() == 0
 
@@ -103,8 +110,8 @@ def test_a_leader_that_was_frozen_does_not_write_when_it_wakes(
     cluster: Cluster, operator: Operators, team: str
 ) -> None:
     """Two leaders for a moment: the one that sleeps past its Lease still thinks that it holds it."""
-    first = operator().wait_ready()
-    second = operator().wait_ready()
+    first = operator(**PATIENT).wait_ready()
+    second = operator(**PATIENT).wait_ready()
     cluster.apply(pool(team), limited(team, 5))
     first.until(lambda: observed(cluster, team) == 1, "the first status")
 
@@ -123,7 +130,7 @@ def test_a_leader_that_was_frozen_does_not_write_when_it_wakes(
     first.until(lambda: first.get("/readyz") is not None and not first.leads, "the first to step back")
     cluster.apply(limited(team, 7))
     second.until(lambda: observed(cluster, team) == 3, "the next status")
-    assert second.leads
+    second.until(lambda: second.leads, "the second replica to lead")
     assert not first.leads
     assert first.log.count("status of") == writes
     assert first.metric(failed) == before
@@ -138,13 +145,15 @@ def test_a_sidecar_is_never_given_something_older_by_a_replica_that_lags(
         lagging = operator(kubeconfig=proxy.kubeconfig(account, tmp_path)).wait_ready()
         cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
         sidecar = PollingSidecar(cluster, home, team, "chat-0")
-        sidecar.has(lagging)
+        sidecar.has(lagging, **WHOLE)
         current.until(lambda: sidecar.poll(current) or sidecar.status == 304, "both to serve")
 
         proxy.cut()
         cluster.apply(limited(team, 6))
-        current.until(lambda: sidecar.poll(current), "the change by the current replica")
-        assert sidecar.limits == {"all": 6}
+        current.until(
+            lambda: sidecar.poll(current) and sidecar.limits == {"all": 6},
+            "the change by the current replica",
+        )
 
         for _ in range(5):
             assert not sidecar.poll(lagging)
@@ -164,13 +173,16 @@ def test_a_replica_that_started_later_serves_sidecars_that_have_seen_more(
     """A list knows a later version than the events that the others have seen: who is behind looks again at once."""
     first = operator().wait_ready()
     cluster.apply(pool(team), limited(team, 5), injected_pod(team, "chat-0"))
-    PollingSidecar(cluster, home, team, "chat-0").has(first)
+    PollingSidecar(cluster, home, team, "chat-0").has(first, **WHOLE)
     cluster.kubectl("create", "configmap", "noise", f"--namespace={home}")
     second = operator().wait_ready()
     sidecar = PollingSidecar(cluster, home, team, "chat-0")
-    sidecar.has(second)
+    sidecar.has(second, **WHOLE)
 
     cluster.apply(limited(team, 6))
 
-    first.until(lambda: sidecar.poll(first), "the change by the first replica", within_s=20)
-    assert sidecar.limits == {"all": 6}
+    first.until(
+        lambda: sidecar.poll(first) and sidecar.limits == {"all": 6},
+        "the change by the first replica",
+        within_s=20,
+    )

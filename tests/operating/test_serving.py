@@ -4,7 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tidegate_testing.operators import Cluster, OperatorProcess, deployment, injected_pod, policy, pool
+from tidegate_testing.operators import (
+    STEADY,
+    Cluster,
+    OperatorProcess,
+    deployment,
+    injected_pod,
+    policy,
+    pool,
+)
 from tidegate_testing.polling import PollingSidecar
 
 from tidegate_policy.poll import AUDIENCE
@@ -42,7 +50,7 @@ def test_a_pod_is_known_by_what_made_what_made_it(
     assert [source.name for source in envelope.config.sources] == ["chat"]
     replica.until(
         lambda: (
-            cluster.get("aipolicy", team, "chat")["status"]["targets"]
+            cluster.get("aipolicy", team, "chat").get("status", {}).get("targets")
             == [{"kind": "Deployment", "name": "chat", "pods": 1}]
         ),
         "the target's pods",
@@ -89,11 +97,14 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
     )
     sidecars = [PollingSidecar(cluster, home, team, name) for name in ("one", "two")]
     for sidecar in sidecars:
-        sidecar.has(replica)
+        sidecar.has(replica, pools=["models"])
         assert not sidecar.poll(replica)
     replica.until(lambda: is_programmed("True/Programmed") and counts() == (2, 2, 0), "two acknowledgements")
     assert cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready"
-    assert cluster.get("providerpool", team, "models")["status"]["sidecars"]["programmed"] == 2
+    replica.until(
+        lambda: cluster.get("providerpool", team, "models")["status"]["sidecars"]["programmed"] == 2,
+        "the pool's count",
+    )
 
     cluster.apply(policy(team, rateLimits=[{"name": "all", "requests": 5, "per": "1m"}]))
     first, second = sidecars
@@ -110,8 +121,7 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
     replica.until(
         lambda: is_programmed("True/Programmed") and counts() == (1, 1, 0), "the pod to be forgotten"
     )
-    assert not second.poll(replica)
-    assert second.status in (401, 404)
+    replica.until(lambda: not second.poll(replica) and second.status in (401, 404), "its token to be refused")
 
 
 def test_acknowledgements_to_any_replica_reach_the_one_that_writes_status(
@@ -119,20 +129,20 @@ def test_acknowledgements_to_any_replica_reach_the_one_that_writes_status(
 ) -> None:
     token = tmp_path / "token"
     token.write_text(cluster.control_plane.token(home, "tidegate-operator", AUDIENCE))
-    leader = operator(TIDEGATE_PEER_TOKEN_FILE=str(token)).wait_ready()
-    follower = operator(TIDEGATE_PEER_TOKEN_FILE=str(token)).wait_ready()
-    assert leader.leads
+    leader = operator(TIDEGATE_PEER_TOKEN_FILE=str(token), **STEADY).wait_ready()
+    follower = operator(TIDEGATE_PEER_TOKEN_FILE=str(token), **STEADY).wait_ready()
+    leader.until(lambda: leader.leads, "the first replica to lead")
     cluster.apply(pool(team), policy(team), injected_pod(team, "one"))
 
     sidecar = PollingSidecar(cluster, home, team, "one")
-    sidecar.has(follower)
+    sidecar.has(follower, pools=["models"])
 
     def is_programmed() -> bool:
-        assert not sidecar.poll(follower)
+        sidecar.poll(follower)
         return cluster.condition("aipolicy", team, "chat", "Programmed") == "True/Programmed"
 
     follower.until(is_programmed, "the acknowledgement to arrive")
-    assert follower.metric('forwards_total{result="taken"}') >= 1
+    follower.until(lambda: follower.metric('forwards_total{result="taken"}') >= 1, "the metric")
 
 
 @pytest.mark.parametrize("label", ["true", "false"])

@@ -233,7 +233,7 @@ def test_the_injector_runs_on_what_the_operator_gives_it(
     }
     injector.start()
     try:
-        injector.wait_until_ready(is_ready, within_s=30)
+        injector.wait_until_ready(is_ready, within_s=120)
         path = f"/api/v1/namespaces/{team}/pods?dryRun=All"
         stored: dict[str, Any] = {}
 

@@ -80,7 +80,12 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac"))
     wait_until(
-        lambda: may(cluster, OPERATOR, "list", "aipolicies.tidegate.dev"), within_s=30, what="the binding"
+        lambda: (
+            may(cluster, OPERATOR, "list", "aipolicies.tidegate.dev")
+            and may(cluster, OPERATOR, "create", "secrets", NAMESPACE)
+        ),
+        within_s=120,
+        what="the bindings",
     )
     yield cluster
     cluster.kubectl("delete", "-f", str(ROOT / "deploy" / "rbac"))

@@ -10,13 +10,14 @@ from injecting_site.injector import CONFIGURATIONS, InjectorProcess, is_injectin
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.loopback import ADDRESS, free_port
 from tidegate_cluster.waiting import wait_until
+from tidegate_testing.logs import without_the_loops
 from tidegate_testing.operators import OperatorProcess
 
 from charting_site.helm import CHART, NAME, NAMESPACE, Helm, Objects, environment_of
 from tidegate_operator.certificates.files import ServerFiles
 from tidegate_operator.inject.configuration import NAME as CONFIGURATION
 
-WITHIN_S = 60
+WITHIN_S = 180
 _SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/tidegate-injector-certificates"
 _OF_THE_POD = ("LISTEN", "HEALTH", "ADVERTISE", "CERTIFICATES", "PEER_TOKEN_FILE")
 """Variables that say where a pod is; a process on loopback is elsewhere."""
@@ -60,7 +61,7 @@ class Release:
         """End the processes; both have to end well."""
         if self._injector is not None:
             self._injector.stop()
-            assert "Traceback" not in self._injector.log, self._injector.log
+            assert "Traceback" not in without_the_loops(self._injector.log), self._injector.log
         if self._operator is not None and self._operator.runs:
             assert self._operator.stop() == 0, self._operator.log
 

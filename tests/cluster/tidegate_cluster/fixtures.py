@@ -21,7 +21,7 @@ from tidegate_cluster.waiting import wait_until
 _OK = 200
 _CREATED = 201
 _CONFLICT = 409
-_SERVICE_ACCOUNT_LIMIT_S = 30
+_SERVICE_ACCOUNT_LIMIT_S = 120
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from tidegate_operator.inject.names import INJECT
 IMAGE = "registry.example/tidegate/sidecar:0.1.0"
 DAY_S = 86_400
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-_WITHIN_S = 60
+_WITHIN_S = 120
 
 
 def plan(*names: str) -> Plan:
@@ -82,6 +82,10 @@ class InjectorProcess:
         self._process.stop()
 
     @property
+    def runs(self) -> bool:
+        return self._process.pid is not None
+
+    @property
     def log(self) -> str:
         return self._process.log.read_text(encoding="utf-8", errors="replace")
 
@@ -93,7 +97,7 @@ class InjectorProcess:
 
     def admissions(self) -> dict[tuple[str, str, str], int]:
         """Reviews by entry, decision and reason."""
-        text = request(self._health, "GET", "/metrics", timeout_s=5).text
+        text = request(self._health, "GET", "/metrics", timeout_s=30).text
         found = re.findall(
             r'^tidegate_admissions_total\{decision="(\w+)",entry="([\w-]+)",reason="(\w*)"\} (.+)$',
             text,

@@ -10,7 +10,7 @@ from tidegate_cluster.waiting import wait_until
 
 from tidegate_operator.inject.names import CONTAINER, INJECT
 
-WITHIN_S = 60
+WITHIN_S = 180
 PATHS = {
     "Pod": "/api/v1/namespaces/{}/pods",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
@@ -78,7 +78,7 @@ def template_of(document: dict[str, Any]) -> dict[str, Any]:
 
 def has_sidecar(document: dict[str, Any]) -> bool:
     """Whether a pod has exactly one, among its init containers."""
-    names = [it["name"] for it in document["spec"].get("initContainers", [])]
+    names = [it["name"] for it in document.get("spec", {}).get("initContainers", [])]
     return names.count(CONTAINER) == 1
 
 

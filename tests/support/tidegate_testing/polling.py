@@ -87,10 +87,24 @@ class PollingSidecar:
         self.tag = response.headers["etag"]
         return True
 
-    def has(self, replica: OperatorProcess) -> Envelope:
-        """Poll until there is a configuration."""
+    def has(
+        self,
+        replica: OperatorProcess,
+        *,
+        pools: list[str] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> Envelope:
+        """Poll until there is a configuration, with these pools and rate limits.
+
+        Objects that were applied together are seen one by one: what is compiled first may lack some of them.
+        """
+
+        def has_all() -> bool:
+            self.poll(replica)
+            return self.envelope is not None and pools in (None, self.pools) and limits in (None, self.limits)
+
         try:
-            replica.until(lambda: self.poll(replica), "a first configuration")
+            replica.until(has_all, "a first configuration")
         except AssertionError as error:
             raise AssertionError(f"the last answer was {self.status} {self.problem}; {error}") from error
         assert self.envelope is not None

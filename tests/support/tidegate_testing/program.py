@@ -25,7 +25,7 @@ class Program:
     async def logs(self, mark: bytes) -> None:
         """Wait for a line of the log with `mark` in it."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while line := await self.process.stderr.readline():
                 self.logged += line
                 if mark in line:
@@ -34,7 +34,7 @@ class Program:
 
     async def ended(self) -> tuple[int, list[dict[str, Any]]]:
         """Its status and the records that it wrote."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await self.process.communicate()
         self.logged += err
         assert self.process.returncode is not None

@@ -6,6 +6,7 @@ Healing takes as long as somebody's pauses: test_healing.py sees to it, after ot
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -82,9 +83,10 @@ def test_without_an_injector_only_those_who_ask_for_a_sidecar_wait(
 
 @pytest.mark.usefixtures("callers")
 def test_a_pod_that_is_evicted_finishes_its_streams(installed: Cluster, table: Table) -> None:
-    chunks, pause_ms = 40, 200
+    chunks, pause_ms = 90, 200
     stream = ["python3", "/programs/streamer.py", MODEL, str(chunks), str(pause_ms)]
-    installed.apply(deployment("streamer", SITE, pod_spec("streamer", stream)))
+    spec = pod_spec("streamer", stream) | {"terminationGracePeriodSeconds": 90}
+    installed.apply(deployment("streamer", SITE, spec))
     installed.wait_for_rollout(SITE, "deployment/streamer")
     (found,) = installed.pods(SITE, "app=streamer")
     name = found["metadata"]["name"]
@@ -107,7 +109,7 @@ def test_a_pod_that_is_evicted_finishes_its_streams(installed: Cluster, table: T
     )
     # Follows the log until the container has ended.
     followed = installed.kubectl(
-        "logs", "--follow", name, f"--namespace={SITE}", "--container=streamer", timeout_s=60
+        "logs", "--follow", name, f"--namespace={SITE}", "--container=streamer", timeout_s=120
     ).splitlines()
     last = json.loads(followed[-1])
     assert last["finish"] == "stop", followed
@@ -123,16 +125,22 @@ def test_a_new_key_in_the_secret_is_used_without_a_restart(installed: Cluster, c
     from e2e_site.metrics import metric  # noqa: PLC0415
 
     began_ms = now_ms()
-    names = [it["metadata"]["name"] for it in installed.pods(SITE, "app=caller")]
+    names = installed.ready_pods(SITE, "app=caller")
 
     def loaded() -> list[float]:
         sample = "tidegate_keys_loaded_timestamp_seconds"
         return [metric(installed, SITE, name, 19290, sample) for name in names]
 
-    before = max(loaded())
+    before: list[float] = []
+
+    def are_told() -> bool:
+        before[:] = loaded()
+        return not any(map(math.isnan, before))
+
+    installed.wait_until(are_told, namespace=SITE, what="the time of the first key in every sidecar")
     installed.apply(applications.keys(SITE, "key-two"))
     installed.wait_until(
-        lambda: min(loaded()) > before, namespace=SITE, what="the new key in every sidecar", within_s=180
+        lambda: min(loaded()) > max(before), namespace=SITE, what="the new key in every sidecar", within_s=180
     )
     callers.wait_for_calls(10)
     assert callers.failures(began_ms) == []

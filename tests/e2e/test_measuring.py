@@ -136,4 +136,8 @@ def test_a_rolling_update_loses_no_call(installed: Cluster, callers: Following, 
     lost = callers.failures(began_ms, of_new_pods=True)
     table.add("calls lost in a rolling update", f"{len(lost)} of {callers.calls() - before}")
     assert lost == []
-    assert sum("is_over" in it for it in callers.said()) >= CALLERS
+    installed.wait_until(
+        lambda: sum("is_over" in it for it in callers.said()) >= CALLERS,
+        namespace=SITE,
+        what="the last words of the old pods",
+    )

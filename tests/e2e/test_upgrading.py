@@ -24,6 +24,9 @@ def test_an_upgrade_restarts_nobody_and_loses_no_call(
 
     release.upgrade("--set=logLevel=DEBUG", "--set=sidecar.resources.requests.memory=72Mi")
 
+    # helm is content when the new ones are ready; the last old one may still have to be told to go
+    for name in ("tidegate-operator", "tidegate-injector"):
+        installed.wait_for_rollout(SYSTEM, f"deployment/{name}")
     assert not replicas & standing(installed)
     assert {it["metadata"]["uid"] for it in installed.pods(SITE, "app=caller")} == pods
     callers.wait_for_calls(10)

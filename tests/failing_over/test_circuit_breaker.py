@@ -191,6 +191,7 @@ async def test_slow_streams_open_the_breaker() -> None:
     ):
         for _ in range(3):
             await sidecar.chat(stream=True)
+        await sidecar.records.wait(3)
         assert await sidecar.metric(FIRST) == OPEN
 
 

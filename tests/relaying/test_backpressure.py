@@ -87,7 +87,7 @@ async def test_a_large_whole_answer_may_be_read_slowly() -> None:
 
     async with (
         raw_provider(answer) as raw,
-        running_sidecar(config(pool(provider("only", raw.url))), app_stall_ms=2_000) as sidecar,
+        running_sidecar(config(pool(provider("only", raw.url))), app_stall_ms=60_000) as sidecar,
     ):
         address = sidecar.listening.app[0]
         async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:

@@ -92,7 +92,9 @@ class TestAConfigurationThatIsRefused:
         assert "policy.yaml:7" in errors[0]
 
     async def test_is_one_that_cannot_be_built_too(self, simulator: Simulator) -> None:
-        async with running_sidecar(one(simulator, rate_limits=(limit(burst=5),))) as sidecar:
+        async with running_sidecar(
+            one(simulator, rate_limits=(limit(burst=5),)), clock=FakeClock().clock
+        ) as sidecar:
             assert await statuses(sidecar, 4) == [200] * 4
             await sidecar.reload(one(simulator, rate_limits=(limit(burst=5), limit("bad", burst=0))))
             assert "cannot be built" in (await sidecar.admin("/healthz")).json["config"]["problem"]

@@ -6,6 +6,7 @@ import random
 import string
 
 from prometheus_client.parser import text_string_to_metric_families
+from tidegate_testing.clock import FakeClock
 from tidegate_testing.configs import anthropic, config, consumer, limit, pool, provider
 from tidegate_testing.sidecar import running_sidecar
 
@@ -83,7 +84,7 @@ async def test_the_text_is_valid_and_each_metric_says_what_it_is(simulator: Simu
 
 async def test_calls_and_tokens_are_counted(simulator: Simulator) -> None:
     cfg = config(pool(provider("only", f"{simulator.url}/v1")), rate_limits=(limit(burst=2),))
-    async with running_sidecar(cfg) as sidecar:
+    async with running_sidecar(cfg, clock=FakeClock().clock) as sidecar:
         for _ in range(3):
             await sidecar.chat(headers={"x-simulate-input-tokens": "10", "x-simulate-output-tokens": "4"})
         await sidecar.chat("nope")

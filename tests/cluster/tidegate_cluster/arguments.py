@@ -73,6 +73,9 @@ def controller_manager_arguments(
         # Its start makes some hundred calls; at the usual 20 a second that takes long.
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
+        # After an API server that was away, its view of the kubelet's heartbeats is behind for up to a minute. With one
+        # node it then takes all pods out of their Services, which in a cluster of any size would not happen.
+        "--node-monitor-grace-period=1h",
         "--profiling=false",
     ]
 

@@ -96,8 +96,9 @@ def _remove_files(plan: Plan, folder: Path) -> None:
         (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         result.unlink()
     for link in _LOG_LINKS.glob("*.log"):
-        if link.is_symlink() and link.readlink().is_relative_to(folder):
-            link.unlink()
+        with suppress(FileNotFoundError):  # another node's kubelet removes its own
+            if link.is_symlink() and link.readlink().is_relative_to(folder):
+                link.unlink()
     for path in Places(folder).bulky:
         if path.exists():
             shutil.rmtree(path)

@@ -34,6 +34,7 @@ class Following:
         self._threads: dict[str, threading.Thread] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
+        self._replacing = threading.Lock()
 
     @classmethod
     @contextmanager
@@ -58,11 +59,10 @@ class Following:
         """All lines of all pods, each with the pod's name, in the order of their times."""
         lines: list[dict[str, Any]] = []
         for first in self._folder.glob("*.log"):
-            # A log that is read again has everything that the former one had, as soon as it is the longer one.
-            file = max(first, first.with_suffix(".again"), key=_size)
-            # The last line of a container that was killed may be cut.
-            whole = (it for it in file.read_text(encoding="utf-8").splitlines() if it[:1] + it[-1:] == "{}")
-            lines += [{**json.loads(line), "pod": first.stem} for line in whole]
+            with self._replacing:
+                # A log that is read again has everything that the former one had, as soon as it is the longer one.
+                text = max(first, first.with_suffix(".again"), key=_size).read_text(encoding="utf-8")
+            lines += [{**line, "pod": first.stem} for line in _whole(text)]
         return sorted(lines, key=lambda it: it["at_ms"])
 
     def failures(self, since_ms: int, *, of_new_pods: bool = False) -> list[dict[str, Any]]:
@@ -113,8 +113,9 @@ class Following:
         target = first
         while not self._is_over.is_set():
             self._log(pod, target)
-            if _size(again) > _size(first):
-                again.replace(first)
+            with self._replacing:
+                if _size(again) > _size(first):
+                    again.replace(first)
             target = again
             if self._is_gone(pod):
                 return
@@ -152,6 +153,11 @@ class Following:
         return [str(self._cluster.program), *where, "--request-timeout=0", *arguments]
 
 
+def _whole(log: str) -> list[dict[str, Any]]:
+    """Its lines, without one that was cut: the last one of a container that was killed, or of one that goes on."""
+    return [json.loads(line) for line in log.splitlines() if line[:1] + line[-1:] == "{}"]
+
+
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else -1
 
@@ -164,6 +170,6 @@ def now_ms() -> int:
 def printed(cluster: Cluster, namespace: str, pod: str, container: str) -> list[dict[str, Any]]:
     """What a container has printed; nothing before it has started."""
     try:
-        return [json.loads(line) for line in cluster.logs(namespace, pod, container).splitlines()]
+        return _whole(cluster.logs(namespace, pod, container))
     except KubectlFailedError:
         return []

@@ -111,7 +111,10 @@ class PreparedProcess:
     def send_signal(self, number: int) -> None:
         """Nothing happens where it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # its end is known to the interpreter, and told in a moment
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -182,7 +182,7 @@ def test_a_sidecar_that_is_killed_is_back_with_what_it_had(
 
     before, began_ms = restarts(), now_ms()
     node.kill_container(SITE, name, SIDECAR)
-    installed.wait_until(lambda: restarts() > before, namespace=SITE, what="the sidecar's restart")
+    installed.wait_until(lambda: restarts() == before + 1, namespace=SITE, what="the sidecar's restart")
     installed.wait_until(
         lambda: any(
             it["pod"] == name and it.get("status") == 200 and it["at_ms"] > began_ms for it in callers.said()

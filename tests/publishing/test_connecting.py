@@ -70,7 +70,7 @@ class Turns:
 
 async def test_silent_clients_lose_their_turn() -> None:
     turns = Turns(handshake_s=1)
-    silent = [turns.silent() for _ in range(2)]
+    silent = [turns.silent() for _ in range(4)]
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(turns.acceptor.run())
         await turns.connect()

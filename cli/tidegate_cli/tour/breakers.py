@@ -23,11 +23,10 @@ class BreakerWatch:
 
     def changes(self) -> Iterator[str]:
         """What breakers have done since the last time, a sentence for each."""
-        now_ns = self.clock.monotonic_ns()
         for pool, state in self._all():
             breaker, name = state.breaker, state.provider.name
             if self._is_new(pool, state, State.OPEN):
-                wait = format_duration(max(1_000, round(breaker.retry_after_ms(now_ns), -3)))
+                wait = format_duration(breaker.opened_for_ms)
                 yield f"the breaker of {name} has opened ({breaker.reason}): it is left alone for {wait}"
             if self._is_new(pool, state, State.CLOSED):
                 yield f"the breaker of {name} has closed: the probe succeeded"

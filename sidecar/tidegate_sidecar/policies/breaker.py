@@ -134,6 +134,11 @@ class CircuitBreaker:
         return PROBE_WAIT_MS if circuit.is_probing else 0
 
     @property
+    def opened_for_ms(self) -> int:
+        """How long its last opening was to last, from its beginning; before the first, how long that would."""
+        return self._circuit.opened_for_ms
+
+    @property
     def reason(self) -> str:
         """Why it opened the last time, in words; empty if it never did."""
         return self._circuit.reason
@@ -160,12 +165,12 @@ class _Circuit:
 
     __slots__ = (
         "_failures_in_a_row",
-        "_open_ms",
         "_period",
         "_window",
         "config",
         "is_probing",
         "open_until_ns",
+        "opened_for_ms",
         "reason",
         "state",
         "transitions",
@@ -178,7 +183,7 @@ class _Circuit:
         self.transitions = dict.fromkeys(State, 0)
         self.is_probing = False
         self.open_until_ns = 0
-        self._open_ms = config.open_for_ms
+        self.opened_for_ms = config.open_for_ms
         self._period = 1
         self._failures_in_a_row = 0
         self._window = Window(config.window_ms * _MS_NS, len(_Kind))
@@ -210,7 +215,7 @@ class _Circuit:
     def reconfigure(self, config: Breaker, now_ns: int) -> None:
         if config.window_ms != self.config.window_ms:
             self._window = Window(config.window_ms * _MS_NS, len(_Kind))
-        self._open_ms = min(self._open_ms, config.max_open_for_ms)
+        self.opened_for_ms = min(self.opened_for_ms, config.max_open_for_ms)
         self.open_until_ns = min(self.open_until_ns, now_ns + config.max_open_for_ms * _MS_NS)
         self.config = config
 
@@ -265,9 +270,9 @@ class _Circuit:
             self._window.clear()
 
     def _open(self, now_ns: int, event: Event) -> None:
-        doubled = self._open_ms * 2 if event is Event.PROBE_FAILED else self.config.open_for_ms
-        self._open_ms = min(doubled, self.config.max_open_for_ms)
-        self.open_until_ns = now_ns + self._open_ms * _MS_NS
+        doubled = self.opened_for_ms * 2 if event is Event.PROBE_FAILED else self.config.open_for_ms
+        self.opened_for_ms = min(doubled, self.config.max_open_for_ms)
+        self.open_until_ns = now_ns + self.opened_for_ms * _MS_NS
 
 
 def _share(part: int, whole: int) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tidegate_testing.logs import without_the_loops
 
 if TYPE_CHECKING:
     from injecting_site.injector import InjectorProcess
@@ -42,7 +41,7 @@ def injector_of_the_session(
     finally:
         uninstall(control_plane_with_controllers)
         process.stop()
-        assert "Traceback" not in without_the_loops(process.log), process.log
+        assert "Traceback" not in process.log, process.log
 
 
 @pytest.fixture
@@ -64,4 +63,4 @@ def team(control_plane_with_controllers: ControlPlane, injector: InjectorProcess
             "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"
         )
         yield Namespace(control_plane_with_controllers, name)
-        assert "Traceback" not in without_the_loops(injector.log), injector.log
+        assert "Traceback" not in injector.log, injector.log

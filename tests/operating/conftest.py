@@ -1,14 +1,17 @@
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.waiting import wait_until
-from tidegate_testing.logs import without_the_loops
 from tidegate_testing.operators import WITHIN_S, Cluster, OperatorProcess
 from tidegate_testing.prepared import PreparedProgram
 
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
+
+OF_THE_LOOP = re.compile(r"^.* ERROR asyncio Fatal error on SSL protocol\n(?:(?!\d{4}-).*\n)*", re.MULTILINE)
+"""uvloop's own words for a peer that was gone before an answer could be written, as after a thaw."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,4 +97,4 @@ def operator(
     codes = [process.stop() for process in started if process.runs]
     assert codes == [0] * len(codes), "\n".join(process.log for process in started)
     for process in started:
-        assert process.may_fail or "Traceback" not in without_the_loops(process.log), process.log
+        assert process.may_fail or "Traceback" not in OF_THE_LOOP.sub("", process.log), process.log

@@ -138,7 +138,7 @@ def test_acknowledgements_to_any_replica_reach_the_one_that_writes_status(
     sidecar.has(follower, pools=["models"])
 
     def is_programmed() -> bool:
-        sidecar.poll(follower)
+        assert not sidecar.poll(follower)
         return cluster.condition("aipolicy", team, "chat", "Programmed") == "True/Programmed"
 
     follower.until(is_programmed, "the acknowledgement to arrive")

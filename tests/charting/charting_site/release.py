@@ -10,7 +10,6 @@ from injecting_site.injector import CONFIGURATIONS, InjectorProcess, is_injectin
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.loopback import ADDRESS, free_port
 from tidegate_cluster.waiting import wait_until
-from tidegate_testing.logs import without_the_loops
 from tidegate_testing.operators import OperatorProcess
 
 from charting_site.helm import CHART, NAME, NAMESPACE, Helm, Objects, environment_of
@@ -61,7 +60,7 @@ class Release:
         """End the processes; both have to end well."""
         if self._injector is not None:
             self._injector.stop()
-            assert "Traceback" not in without_the_loops(self._injector.log), self._injector.log
+            assert "Traceback" not in self._injector.log, self._injector.log
         if self._operator is not None and self._operator.runs:
             assert self._operator.stop() == 0, self._operator.log
 

@@ -85,7 +85,7 @@ class OnMissing(StrEnum):
 
 
 class RetryOn(StrEnum):
-    """Ways in which a try can fail that are worth another try."""
+    """Ways in which an attempt can fail that are worth another attempt."""
 
     RATE_LIMITED = "RateLimited"
     OVERLOADED = "Overloaded"
@@ -177,7 +177,7 @@ class Breaker:
     failure_rate_percent: int
     slow_call_percent: int
     slow_first_token_ms: int
-    """A stream whose first byte takes longer counts as slow."""
+    """A stream whose first event of any kind takes longer counts as slow."""
     minimum_requests: int
     """The percentages count only from so many calls within the window."""
     window_ms: int
@@ -188,25 +188,32 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Which failed tries are tried again."""
+    """After which failures a call asks again, how often and when."""
 
     max_attempts: int
-    """All tries of a call, the first included."""
+    """All attempts of a call, the first included."""
     retry_on: tuple[RetryOn, ...]
     backoff_base_ms: int
     backoff_max_ms: int
     budget_percent: int
-    """Tries that ask a provider again may be at most this share of calls; moving on to another is not counted."""
+    """Attempts that ask a provider again may be at most this share of calls; moving on to another is not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Deadlines of a call. `first_token_ms` and `stream_idle_ms` hold for streams alone."""
+    """Deadlines of a call. `first_token_ms`, `stream_idle_ms` and `stream_ms` hold for streams alone."""
 
     connect_ms: int
+    """Until a connection stands, for each attempt."""
     first_token_ms: int
+    """From the start of an attempt to the first event that carries content."""
     stream_idle_ms: int
+    """The longest silence after that; every event and every comment ends one."""
     request_ms: int
+    """From the start of the call to the end of a whole answer, or to the first content of a stream; all attempts and the
+    pauses between them lie within it."""
+    stream_ms: int = added(3_600_000)
+    """From the start of the call to the end of its stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ spec:
   - {name: per-user, mode: Enforce, requests: 60, per: 1m, burst: 10, key: [{type: Model}, {type: Consumer}]}
   - {name: all, requests: 1000, per: 1h, models: ["o*", "gpt-*"]}
   identity: {consumer: {source: Header, header: {name: X-User-Id}}}
-  timeouts: {request: 5m}
+  timeouts: {request: 5m, stream: 30m}
   retry: {maxAttempts: 2}
 ---
 kind: ClusterAIPolicy
@@ -152,7 +152,11 @@ def test_the_whole_configuration(compiled: Compile, said: Said) -> None:
                     budget_percent=20,
                 ),
                 timeouts=Timeouts(
-                    connect_ms=5_000, first_token_ms=60_000, stream_idle_ms=60_000, request_ms=300_000
+                    connect_ms=5_000,
+                    first_token_ms=120_000,
+                    stream_idle_ms=120_000,
+                    request_ms=300_000,
+                    stream_ms=1_800_000,
                 ),
             ),
         ),

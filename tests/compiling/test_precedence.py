@@ -143,7 +143,7 @@ def test_timeouts_are_one_setting_and_what_the_winner_leaves_out_is_the_pools(co
         + policy("far", "namespace", "timeouts: {request: 2m}")
     )
     assert config(compilation).pools[0].timeouts == Timeouts(
-        connect_ms=1_000, first_token_ms=60_000, stream_idle_ms=60_000, request_ms=600_000
+        connect_ms=1_000, first_token_ms=120_000, stream_idle_ms=120_000, request_ms=600_000
     )
 
 
@@ -193,8 +193,37 @@ def test_a_policy_raises_a_timeout_only_as_far_as_the_pool_lets_it(
     assert said(compilation) == told
 
 
+@pytest.mark.parametrize(
+    ("maximum", "wanted", "stream_timeout_ms", "told"),
+    [
+        ("", "30m", 1_800_000, []),
+        (
+            "",
+            "2h",
+            3_600_000,
+            [
+                (
+                    "Warning NotEnforced: AIPolicy team-a/it: spec.timeouts.stream: 2h is more than ProviderPool "
+                    "team-a/pool lets policies set; there 1h holds"
+                )
+            ],
+        ),
+        (", stream: 4h", "2h", 7_200_000, []),
+    ],
+)
+def test_how_long_streams_may_last_is_raised_only_as_far_as_the_pool_lets_it(
+    compiled: Compile, said: Said, maximum: str, wanted: str, stream_timeout_ms: int, told: list[str]
+) -> None:
+    """It is apart from the time that a call may wait for an answer, which stays the pool's."""
+    base = BASE.replace("request: 60m", f"request: 60m{maximum}")
+    compilation = compiled(base + policy("it", "workload", f"timeouts: {{stream: {wanted}}}"))
+    timeouts = config(compilation).pools[0].timeouts
+    assert (timeouts.request_ms, timeouts.stream_ms) == (600_000, stream_timeout_ms)
+    assert said(compilation) == told
+
+
 @pytest.mark.parametrize(("wanted", "held"), [(1, 1), (6, 6), (7, 6)])
-def test_a_policy_raises_tries_only_as_far_as_the_pool_lets_it(
+def test_a_policy_raises_attempts_only_as_far_as_the_pool_lets_it(
     compiled: Compile, said: Said, wanted: int, held: int
 ) -> None:
     compilation = compiled(BASE + policy("it", "workload", f"retry: {{maxAttempts: {wanted}}}"))

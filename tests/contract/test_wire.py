@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,11 @@ def test_a_field_that_was_added_is_written_only_where_it_says_something() -> Non
     mounted = CredentialRef(source=ref, secret_key="openai")
     assert json.loads(encode(mounted))["secret_key"] == "openai"
     assert decode(CredentialRef, encode(mounted)) == mounted
+    timeouts = FULL.pools[0].timeouts
+    assert "stream_ms" not in json.loads(encode(timeouts))
+    assert decode(Timeouts, encode(timeouts)).stream_ms == 3_600_000
+    longer = replace(timeouts, stream_ms=7_200_000)
+    assert decode(Timeouts, encode(longer)) == longer
     assert digest(CompiledConfig(pass_through=True)) != digest(CompiledConfig())
     assert decode_config(encode(CompiledConfig(pass_through=True))).pass_through
 

@@ -31,7 +31,7 @@ rateLimits:
   key: [{type: Consumer}, {type: Header, header: {name: X-Tenant}}]
   models: ["*"]
 identity: {consumer: {source: Header, header: {name: x-user-id, onMissing: Anonymous}}}
-timeouts: {connect: 1s, firstToken: 10s, streamIdle: 10s, request: 30m}
+timeouts: {connect: 1s, firstToken: 10s, streamIdle: 10s, request: 30m, stream: 2h}
 retry: {maxAttempts: 2}
 """
 

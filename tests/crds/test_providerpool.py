@@ -34,8 +34,8 @@ providers:
 circuitBreaker: {consecutiveFailures: 4, failureRatePercent: 50, slowCallPercent: 80, slowFirstToken: 30s,
                  minimumRequests: 20, window: 10s, openFor: 60s, maxOpenFor: 5m}
 retry: {maxAttempts: 2, retryOn: [RateLimited, Timeout], backoff: {base: 500ms, max: 60s}, budgetPercent: 0}
-timeouts: {connect: 5s, firstToken: 60s, streamIdle: 60s, request: 10m}
-policyMaximum: {timeouts: {request: 60m}, retry: {maxAttempts: 6}}
+timeouts: {connect: 5s, firstToken: 60s, streamIdle: 60s, request: 10m, stream: 30m}
+policyMaximum: {timeouts: {request: 60m, stream: 2h}, retry: {maxAttempts: 6}}
 """
 
 
@@ -78,9 +78,10 @@ def test_what_is_not_written_has_the_documented_value(parse: Callable[[str, str]
     assert spec.retry.budget_percent == 20
     assert spec.timeouts.model_dump(mode="json", by_alias=True) == {
         "connect": "5s",
-        "firstToken": "1m",
-        "streamIdle": "1m",
+        "firstToken": "2m",
+        "streamIdle": "2m",
         "request": "10m",
+        "stream": "1h",
     }
 
 
@@ -268,9 +269,14 @@ URL_SHAPE = (
             id="maximum below the pool's own",
         ),
         pytest.param(
+            "{policyMaximum: {timeouts: {stream: 59m}}, providers: [{name: a, type: OpenAI}]}",
+            "spec.policyMaximum.timeouts.stream: 59m is below the pool's own 1h; a maximum is as long or longer",
+            id="maximum for streams below the pool's own",
+        ),
+        pytest.param(
             "{policyMaximum: {retry: {maxAttempts: 2}}, providers: [{name: a, type: OpenAI}]}",
             "spec.policyMaximum.retry.maxAttempts: 2 is below the pool's own 3; a maximum is as high or higher",
-            id="fewer tries than the pool's own",
+            id="fewer attempts than the pool's own",
         ),
         pytest.param(
             "{budgets: [{name: all-ai}], providers: [{name: a, type: OpenAI}]}",

@@ -1,4 +1,4 @@
-"""ProviderPool: where models live, and how calls to them are tried."""
+"""ProviderPool: where models live, and how calls reach them."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Provider(Section):
 
 
 class ProviderPoolSpec(Section):
-    """Providers that can stand in for each other, and how calls to them are tried."""
+    """Providers that can stand in for each other, and how calls reach them."""
 
     suspend: bool = False
     """The kill switch: every call through the pool is refused with 403 suspended. Default false."""
@@ -204,15 +204,15 @@ class ProviderPoolSpec(Section):
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """When a provider is left alone, and for how long."""
     retry: Retry = Retry()
-    """Which failed tries are tried again."""
+    """After which failures a call asks again, how often and when."""
     timeouts: Timeouts = Timeouts()
     """Deadlines of a call."""
     policy_maximum: PolicyMaximum = PolicyMaximum()
-    """How far policies may raise the pool's timeouts and tries. Default: not at all."""
+    """How far policies may raise the pool's timeouts and attempts. Default: not at all."""
 
     def problems(self) -> Iterator[Problem]:
         """A maximum below the pool's own value would say nothing: policies may lower anyway."""
-        for field in ("connect", "first_token", "stream_idle", "request"):
+        for field in ("connect", "first_token", "stream_idle", "request", "stream"):
             maximum = getattr(self.policy_maximum.timeouts, field)
             own = getattr(self.timeouts, field)
             if maximum is not None and maximum < own:

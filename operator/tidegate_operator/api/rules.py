@@ -176,4 +176,4 @@ class PolicyRules(Section):
     timeouts: TimeoutOverrides | None = None
     """Deadlines that differ from the pool's; higher ones only up to its policyMaximum. The most specific policy decides."""
     retry: RetryOverrides | None = None
-    """Tries that differ from the pool's; more only up to its policyMaximum. The most specific policy decides."""
+    """Attempts that differ from the pool's; more only up to its policyMaximum. The most specific policy decides."""

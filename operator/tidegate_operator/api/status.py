@@ -86,7 +86,7 @@ class ProviderStatus(Section):
     latency_ms: Annotated[int, Whole(0, 86_400_000)] | None = None
     """Median time to the first byte, in milliseconds."""
     error_percent: Annotated[int, Whole(0, 100)] | None = None
-    """Share of failed tries."""
+    """Share of failed attempts."""
     since: Timestamp | None = None
     """When the state began."""
 

@@ -22,6 +22,7 @@ TIMEOUTS: Final[Mapping[str, str]] = {
     "first_token": "firstToken",
     "stream_idle": "streamIdle",
     "request": "request",
+    "stream": "stream",
 }
 """Timeouts, and how documents spell them."""
 

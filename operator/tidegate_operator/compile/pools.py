@@ -141,6 +141,7 @@ def _pool(
             first_token_ms=timeouts.first_token.ms,
             stream_idle_ms=timeouts.stream_idle.ms,
             request_ms=timeouts.request.ms,
+            stream_ms=timeouts.stream.ms,
         ),
     )
 

@@ -29,7 +29,9 @@ class Stricter(Enum):
     POINT_ZERO = "The server takes 1.0 for a whole number; for us a decimal point in a count is a mistake."
     LONG_DURATION = "A pattern does not calculate: 366d is right, and 8785h is more."
     DURATION_ORDER = "CEL's durations know no days; a rule would have to take both texts apart and calculate."
-    POOL_MAXIMUM = "Timeouts as above; the tries are compared in the same check, so that both are told alike."
+    POOL_MAXIMUM = (
+        "Timeouts as above; the attempts are compared in the same check, so that both are told alike."
+    )
     HOST = "A rule that reads addresses costs more than the server allows for 32 providers."
     MODEL_NAMES = "A rule that compares names and aliases of 64 models costs more than the server allows."
     CLUSTER_NAMESPACE = (

@@ -107,9 +107,9 @@ REFUSALS: Final[dict[tuple[type[Section], tuple[str, ...]], tuple[Refusal, ...]]
         ),
     ),
     (ProviderPoolSpec, ("spec",)): (
-        *map(_maximum, ("connect", "firstToken", "streamIdle", "request")),
+        *map(_maximum, ("connect", "firstToken", "streamIdle", "request", "stream")),
         Refusal(
-            "fewer tries than the pool's own",
+            "fewer attempts than the pool's own",
             {"retry": {"maxAttempts": 3}, "policyMaximum": {"retry": {"maxAttempts": 2}}},
             ("policyMaximum", "retry", "maxAttempts"),
             "2 is below the pool's own 3; a maximum is as high or higher",

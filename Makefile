@@ -1,6 +1,7 @@
 # Everything here does its own set-up: a fresh machine needs Python 3.11 or newer with venv, make and git.
 PYTHON ?= python3
 PROVIDER ?= simulated
+PROGRAMS ?= etcd kube-apiserver kubectl kube-controller-manager helm
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,18 +11,18 @@ SOURCES := policy runtime operator sidecar cli tests bench images
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format crds rbac chart bench-control-plane bench-admission bench-bodies cluster cluster-down clean \
-  images image-locks node-up node-down kind-up test-e2e
+.PHONY: help run test prove check format crds rbac chart bench bench-peers bench-control-plane bench-admission bench-bodies cluster cluster-down clean \
+  images image-locks kubernetes node-up node-down kind-up test-e2e
 
 ##@ Use
 run: $(READY) ## Run the main job: examples/quickstart with a simulated provider. PROVIDER=openai|anthropic: the real one
 	@exec $(BIN)/tidegate demo $(if $(filter-out simulated,$(PROVIDER)),--provider $(PROVIDER)) $(ARGS)
 
 ##@ Develop
-test: $(READY) ## Run the tests. ARGS="-k limit -x" is given to pytest
+test: kubernetes ## Run the tests. ARGS="-k limit -x" is given to pytest
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
-prove: $(READY) ## Run the faults at full length: the periods of production, in which some are noticed after minutes
+prove: kubernetes ## Run the faults at full length: the periods of production, in which some are noticed after minutes
 	TIDEGATE_FULL_LENGTH=1 $(BIN)/pytest --numprocesses=4 --dist=load $(ARGS) tests/operating
 
 check: $(READY) ## Format, lint, types, import contracts, generated files unchanged
@@ -32,6 +33,9 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/python -m tidegate_operator.api.generate --check crds
 	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
 	$(BIN)/python -m tidegate_operator.chart --check charts/tidegate/files
+
+kubernetes: $(READY) ## Build what the tests need of Kubernetes, once for this user, in about nine minutes
+	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster build $(PROGRAMS) >/dev/null
 
 format: $(READY) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
@@ -47,6 +51,12 @@ rbac: $(READY) ## Write deploy/rbac and the chart's copy from the table of right
 
 chart: $(READY) ## Write what the chart takes from code: definitions, rights, the webhook configuration
 	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
+
+bench: $(READY) ## Measure what a call costs, beside Envoy and a bare aiohttp proxy: about five minutes; needs wrk. ARGS=--help tells more
+	PYTHONPATH=bench $(BIN)/python -m speed $(ARGS)
+
+bench-peers: $(READY) ## The same with LiteLLM and Portkey, installed for that run alone; needs npm
+	PYTHONPATH=bench $(BIN)/python -m speed --peers $(ARGS)
 
 bench-control-plane: $(READY) ## Measure compile, delivery and idle polls against a real API server; prints tables
 	$(BIN)/python bench/compile.py

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tidegate_ci.outcomes import CLUSTER_TIER
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -31,6 +32,12 @@ FIRST: Final = (
 """Units of work by the beginnings of their tests' names, in the order in which they begin. The first that fits counts."""
 
 
+SETTINGS_OF_CLUSTERS: Final = frozenset({"cluster_settings", "node_settings"})
+"""Fixtures that say where a cluster's programs are. A test that asks for one, by whatever other fixtures, belongs to the
+cluster tiers: those that `.ci/run` runs once more when they fail."""
+
+pytest_plugins = ("tidegate_ci.recording",)
+
 # How long an example takes says how busy the machine is, and nothing about the code. The examples are the same in each run,
 # so that a change is judged by what it changes; `pytest --hypothesis-profile=search` looks for new ones.
 settings.register_profile(
@@ -44,6 +51,11 @@ def unit(name: str) -> int:
     """Which of `FIRST` a test belongs to; behind them all, none."""
     fits = (number for number, beginnings in enumerate(FIRST) if name.startswith(beginnings))
     return next(fits, len(FIRST))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if not SETTINGS_OF_CLUSTERS.isdisjoint(getattr(item, "fixturenames", ())):
+        item.add_marker(CLUSTER_TIER)
 
 
 @pytest.hookimpl(trylast=True)

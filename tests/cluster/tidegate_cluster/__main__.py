@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings_from_environment()
         match options.command:
             case "build":
-                for name, path in provide(options.names or CONTROL_PLANE_PROGRAMS, settings, _report).items():
+                names = PROGRAMS if options.all else options.names or CONTROL_PLANE_PROGRAMS
+                for name, path in provide(names, settings, _report).items():
                     _print(f"{name}: {path}")
             case "up":
                 keep_up(options.extent, settings, _report, _show)
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"of {', '.join(PROGRAMS)}; default: {', '.join(CONTROL_PLANE_PROGRAMS)}",
     )
+    build.add_argument("--all", action="store_true", help="all of them, those of a node with pods included")
     up = commands.add_parser("up", help="start a control plane and stay until Ctrl-C or SIGTERM")
     up.add_argument(
         "--api-server-only",

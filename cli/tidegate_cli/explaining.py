@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from multidict import CIMultiDict
+
 from tidegate_cli.compiling import Compiled, identity_of
 from tidegate_operator.compile.compilation import Explanation
 from tidegate_operator.compile.compiler import explain
@@ -19,9 +21,13 @@ from tidegate_policy.keys import KEYS_SECRET
 from tidegate_policy.model import Dialect, Mode, ObjectRef, Pool, Provider, RateLimit
 from tidegate_policy.units import format_duration
 from tidegate_sidecar.config.build import build
-from tidegate_sidecar.policies.base import Call
+from tidegate_sidecar.config.pipeline import Pipeline
+from tidegate_sidecar.config.targets import Target
+from tidegate_sidecar.dialects.base import RawHeaders
+from tidegate_sidecar.policies.base import Facts
 from tidegate_sidecar.policies.rate import RateLimiter
-from tidegate_sidecar.proxy.admission import admit
+from tidegate_sidecar.proxy.headers import HeaderView
+from tidegate_sidecar.proxy.identify import ANONYMOUS
 from tidegate_sidecar.routing.refusal import Refusal
 from tidegate_sidecar.routing.router import Route, is_allowed
 from tidegate_sidecar.telemetry.records import CallRecord
@@ -47,8 +53,8 @@ class Row:
     place: str
 
 
-class Tried(NamedTuple):
-    """A provider that would be tried."""
+class Asked(NamedTuple):
+    """A provider that would be asked."""
 
     name: str
     priority: int
@@ -67,7 +73,7 @@ class Answer:
         model: its canonical name; empty where it was refused before that was known.
         pool: the pool that serves it; None where it is refused before that was known.
         policies: object, what it is attached to, where it is defined.
-        providers: in the order of trying; none for a refused call.
+        providers: in the order in which they would be asked; none for a refused call.
         rules: everything that has a say.
         lost: what is written and does not hold, with the reason.
         passes_through: it goes out as it is, past all rules.
@@ -77,7 +83,7 @@ class Answer:
     model: str
     pool: Pool | None
     policies: tuple[tuple[str, str, str], ...]
-    providers: tuple[Tried, ...]
+    providers: tuple[Asked, ...]
     rules: tuple[Row, ...]
     lost: tuple[Row, ...]
     passes_through: bool = False
@@ -88,34 +94,61 @@ def answer(compiled: Compiled, question: Question) -> Answer:
     explanation = explain(compiled.compilation, question.workload)
     config = explanation.config
     pipeline = build(config, identity_of(question.workload), None, 0)
-    headers = {config.consumer.header: question.consumer} if config.consumer and question.consumer else {}
-    record = CallRecord(request_id="", started_wall_ns=0)
-    admitted = admit(
-        pipeline, record, dialect=question.dialect, model=question.model, headers=headers, now_ns=0
-    )
-    refusal = pipeline.denial or (admitted if isinstance(admitted, Refusal) else None)
+    subject = _Imagined(pipeline, question)
+    refusal = subject.decide()
     found = pipeline.router.resolve(question.dialect, question.model)
     route = found if isinstance(found, Route) else None
     pool = config.pools[route.pool] if route else None
-    call = Call(model=route.model if route else question.model, consumer=record.consumer, headers=headers)
-    teller = _Teller(compiled=compiled, explanation=explanation, call=call, pool=pool, question=question)
+    facts = Facts(
+        model=route.model if route else question.model,
+        consumer=subject.consumer,
+        headers=HeaderView(subject.headers),
+    )
+    teller = _Teller(compiled=compiled, explanation=explanation, facts=facts, pool=pool, question=question)
     return Answer(
         refusal=refusal,
         model=route.model if route else "",
         pool=pool,
         policies=tuple((str(ref), level.words, teller.place(ref)) for ref, level in explanation.policies),
-        providers=tuple(_in_order(pool, route)) if pool and route and not refusal else (),
+        providers=tuple(_in_order(route)) if route and not refusal else (),
         rules=tuple(teller.rules()),
         lost=tuple(teller.lost()),
         passes_through=config.pass_through,
     )
 
 
+class _Imagined:
+    """A call that nobody makes, for the phases of a pipeline to decide about; it is its own request."""
+
+    route: Route[Target]
+    facts: Facts
+
+    def __init__(self, pipeline: Pipeline, question: Question) -> None:
+        identity = pipeline.config.consumer
+        self.dialect = pipeline.dialects.by_name(question.dialect)
+        self.model = question.model
+        self.consumer = ANONYMOUS
+        self.record = CallRecord()
+        said = {identity.header: question.consumer} if identity and question.consumer else {}
+        self.fields = CIMultiDict(said)
+        self.headers: RawHeaders = [(name.encode("latin-1"), value.encode()) for name, value in said.items()]
+        self.fields = CIMultiDict((name.decode("latin-1"), value.decode()) for name, value in self.headers)
+        self._phases = (*pipeline.decisions_before_the_body, *pipeline.decisions)
+
+    @property
+    def request(self) -> _Imagined:
+        return self
+
+    def decide(self) -> Refusal | None:
+        """Why it is refused before any limit is asked."""
+        return next((refusal for decide in self._phases if (refusal := decide(self)) is not None), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Teller:
     compiled: Compiled
     explanation: Explanation
-    call: Call
+    facts: Facts
     pool: Pool | None
     question: Question
 
@@ -126,11 +159,11 @@ class _Teller:
             value, effect, place = setting.value or "-", "", self.place(setting.source, setting.path)
             if setting.name == "allowModels":
                 allowed = next(lists)
-                effect = "allows it" if is_allowed(self.call.model, allowed) else _forbids(allowed.mode)
+                effect = "allows it" if is_allowed(self.facts.model, allowed) else _forbids(allowed.mode)
             elif setting.name == "rateLimits":
                 effect = self._counted(next(limits))
             elif setting.name == "identity":
-                effect = f"the consumer is {self.call.consumer}"
+                effect = f"the consumer is {self.facts.consumer}"
             elif setting.name == "providerPools" and self.pool:
                 effect = f"{self.pool.source} serves it"
             elif setting.name in ("timeouts", "retry") and self.pool:
@@ -152,13 +185,13 @@ class _Teller:
     def _counted(self, limit: RateLimit) -> str:
         """Whether the limit counts the call, asked of the limiter itself."""
         limiter = RateLimiter(limit, identity_of(self.question.workload))
-        key = limiter.key_of(self.call)
-        limiter.admit(self.call, 0)
+        key = limiter.key_of(self.facts)
+        limiter.admit(self.facts, 0)
         if limiter.remaining(key, 0) == limit.burst:
             return "does not count it: other models"
         shadow = " (Shadow: refuses nothing)" if limit.mode is Mode.SHADOW else ""
         if limiter.per_attempt:
-            return f"counts each try, by provider{shadow}"
+            return f"counts each attempt, by provider{shadow}"
         values = " and ".join(part or "(empty)" for part in (key if isinstance(key, tuple) else (key,)))
         return f"counts it under {values}{shadow}" if key else f"counts it{shadow}"
 
@@ -167,17 +200,16 @@ def _forbids(mode: Mode) -> str:
     return "does not allow it" if mode is Mode.ENFORCE else "would not allow it (Shadow)"
 
 
-def _in_order(pool: Pool, route: Route) -> Iterator[Tried]:
-    names = dict(route.candidates)
-    candidates = sorted(((pool.providers[at], names[at]) for at in names), key=lambda pair: pair[0].priority)
-    for provider, upstream_name in candidates:
-        equals = [other for other, _ in candidates if other.priority == provider.priority]
-        percent = round(100 * provider.weight / sum(other.weight for other in equals))
-        yield Tried(
+def _in_order(route: Route[Target]) -> Iterator[Asked]:
+    for target in sorted(route.targets, key=lambda it: it.priority):
+        equals = [other for other in route.targets if other.priority == target.priority]
+        percent = round(100 * target.weight / sum(other.weight for other in equals))
+        provider = target.state.provider
+        yield Asked(
             provider.name,
-            provider.priority,
+            target.priority,
             f"{percent} %",
-            upstream_name,
+            target.upstream_model,
             provider.base_url,
             _key(provider),
         )
@@ -200,9 +232,10 @@ def _timeouts(pool: Pool) -> str:
         ("firstToken", times.first_token_ms),
         ("streamIdle", times.stream_idle_ms),
         ("request", times.request_ms),
+        ("stream", times.stream_ms),
     )
     return ", ".join(f"{name} {format_duration(ms)}" for name, ms in parts)
 
 
 def _retry(pool: Pool) -> str:
-    return f"at most {pool.retry.max_attempts} tries, after {', '.join(pool.retry.retry_on)}"
+    return f"at most {pool.retry.max_attempts} attempts, after {', '.join(pool.retry.retry_on)}"

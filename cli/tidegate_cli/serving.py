@@ -51,8 +51,11 @@ async def serve(
     metrics: Metrics | None = None,
     on_listening: Callable[[Listening], None],
     stop: asyncio.Event | None = None,
+    flush: Callable[[], None] = lambda: None,
 ) -> bool:
     """Serve until a signal, or until `stop` is set where it is given; whether all calls had ended by then.
+
+    `flush` is called some twenty times a second: what `records` was given is to be handed on.
 
     Raises:
         ListenError: an address cannot be used.
@@ -72,6 +75,7 @@ async def serve(
             metrics=metrics,
             on_listening=on_listening,
             stop=stop,
+            flush=flush,
         )
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from tidegate_policy import wire
 from tidegate_policy.units import parse_duration
 from tidegate_sidecar.config.live import Live
-from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.downstream.in_flight import InFlight
 from tidegate_sidecar.telemetry.metrics import Metrics
 
 _PATHS = ("/healthz", "/readyz", "/metrics", "/config")
@@ -90,7 +90,7 @@ class Admin:
         for pool in document["pools"]:
             for provider in pool["providers"]:
                 for header in provider["headers"]:
-                    # Constant headers carry no credentials by the API's rules; a value is still nobody's business.
+                    # Constant headers carry no credentials by the API's rules; no one who reads this page needs a value.
                     header["value"] = "redacted"
         return _json(
             200,

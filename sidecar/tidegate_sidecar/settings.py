@@ -6,13 +6,16 @@ Every variable has a default that is right in a pod. `read` reports all that is 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from tidegate_policy.keys import KEYS_SECRET
+from tidegate_sidecar.upstream.http_proxy import read_proxy
 
 APP_PORT: Final = 19280
 ADMIN_PORT: Final = 19290
@@ -20,6 +23,9 @@ MAX_PORT: Final = 65_535
 
 TOKEN_FILE: Final = "/var/run/secrets/tidegate.dev/token"  # noqa: S105 - a path
 STATE_DIR: Final = "/var/lib/tidegate"
+
+# Underscores: DNS has none in names of hosts, but Compose has.
+_HOST_NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?")
 
 
 class SettingsError(ValueError):
@@ -54,7 +60,7 @@ class OperatorSettings:
     answer_ms: int = 30_000
     """How long connecting may take, and an answer beyond its wait: long enough when all sidecars come at once."""
     reconnect_ms: int = 5_000
-    """After a first failure the next try is at any moment within this time; each further failure doubles it."""
+    """After a first failure the next poll is at any moment within this time; each further failure doubles it."""
     reconnect_max_ms: int = 60_000
     """The longest such time, where somebody listens at least; where nobody does it does not grow beyond the first."""
 
@@ -65,6 +71,9 @@ class Settings:
 
     listen: tuple[Address, ...] = (Address(host="127.0.0.1", port=APP_PORT),)
     """For the application: loopback only."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names and addresses beyond those of loopback and of `listen` by which applications may call, at any port: lower case,
+    without port or brackets."""
     admin: tuple[Address, ...] = (Address(host="127.0.0.1", port=ADMIN_PORT),)
     """/healthz, /readyz, /metrics and /config."""
     config_file: str = ""
@@ -75,6 +84,8 @@ class Settings:
     """How often files are looked at for a change."""
     grace_ms: int = 25_000
     """How long calls in flight may go on after SIGTERM: five seconds less than Kubernetes' default."""
+    head_read_ms: int = 10_000
+    """How long an application may take to send a request's head."""
     body_read_ms: int = 60_000
     """How long an application may take to send a request's body."""
     app_stall_ms: int = 60_000
@@ -85,6 +96,8 @@ class Settings:
     """How much of one whole (not streamed) answer is held; more than that is relayed as it comes, usage unread."""
     max_calls_in_flight: int = 2_000
     """More calls at once get 503: memory stays bounded whatever the application does."""
+    max_idle_app_connections: int = 1_024
+    """Connections of the application that may stand idle; above that the one that has been idle longest is closed."""
     max_held_bytes: int = 256 * 2**20
     """Bytes of bodies, requests and whole answers, that all calls together may hold; further requests get 503, and answers
     are relayed as they come. Memory follows it: some four times as much. In a pod the injector plans it from the limit."""
@@ -94,6 +107,14 @@ class Settings:
     """Name of that Secret, for messages."""
     provider_ca_file: str = ""
     """PEM file of further certificate authorities for providers; empty: the system's."""
+    provider_client_cert_file: str = ""
+    """PEM file with the certificate that is shown to providers which ask for one; empty: none is."""
+    provider_client_key_file: str = ""
+    """PEM file with the key of that certificate; empty: it stands in the same file."""
+    https_proxy: str = field(default="", repr=False)
+    """`http://[USER:PASSWORD@]HOST:PORT`, through which https providers are reached by CONNECT; empty: directly."""
+    no_proxy: str = field(default="", repr=False)
+    """What NO_PROXY says: the hosts that are reached directly."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The environment itself, from which keys of source Environment are read. Never shown."""
 
@@ -110,21 +131,33 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         listen=reader.addresses("TIDEGATE_LISTEN", f"127.0.0.1:{APP_PORT}"),
         admin=reader.addresses("TIDEGATE_ADMIN", f"127.0.0.1:{ADMIN_PORT}"),
+        allow_hosts=reader.hosts("TIDEGATE_ALLOW_HOSTS"),
         config_file=environment.get("TIDEGATE_CONFIG_FILE", ""),
         operator=_operator(environment, reader),
         reload_interval_ms=reader.integer("TIDEGATE_RELOAD_INTERVAL_MS", 1_000, 10, 3_600_000),
         grace_ms=reader.integer("TIDEGATE_GRACE_MS", 25_000, 0, 3_600_000),
+        head_read_ms=reader.integer("TIDEGATE_HEAD_READ_MS", 10_000, 100, 3_600_000),
         body_read_ms=reader.integer("TIDEGATE_BODY_READ_MS", 60_000, 100, 3_600_000),
         app_stall_ms=reader.integer("TIDEGATE_APP_STALL_MS", 60_000, 100, 3_600_000),
         max_body_bytes=reader.integer("TIDEGATE_MAX_BODY_BYTES", 32 * 2**20, 1_024, 2**30),
         max_response_bytes=reader.integer("TIDEGATE_MAX_RESPONSE_BYTES", 32 * 2**20, 1_024, 2**30),
         max_calls_in_flight=reader.integer("TIDEGATE_MAX_CALLS_IN_FLIGHT", 2_000, 1, 100_000),
+        max_idle_app_connections=reader.integer("TIDEGATE_MAX_IDLE_APP_CONNECTIONS", 1_024, 1, 100_000),
         max_held_bytes=reader.integer("TIDEGATE_MAX_HELD_BYTES", 256 * 2**20, 2**10, 2**40),
         keys_dir=environment.get("TIDEGATE_KEYS_DIR", ""),
         keys_secret=environment.get("TIDEGATE_KEYS_SECRET") or KEYS_SECRET,
         provider_ca_file=environment.get("TIDEGATE_PROVIDER_CA_FILE", ""),
+        provider_client_cert_file=environment.get("TIDEGATE_PROVIDER_CLIENT_CERT_FILE", ""),
+        provider_client_key_file=environment.get("TIDEGATE_PROVIDER_CLIENT_KEY_FILE", ""),
+        https_proxy=reader.proxy("HTTPS_PROXY"),
+        no_proxy=reader.shared("NO_PROXY"),
         environment=environment,
     )
+    if settings.provider_client_key_file and not settings.provider_client_cert_file:
+        reader.problems.append(
+            "TIDEGATE_PROVIDER_CLIENT_KEY_FILE is set, and TIDEGATE_PROVIDER_CLIENT_CERT_FILE is not: "
+            "give the file with the key's certificate too"
+        )
     if reader.problems:
         raise SettingsError("\n".join(reader.problems))
     return settings
@@ -139,6 +172,17 @@ def parse_address(text: str) -> Address:
             f"{text!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:{APP_PORT} or [::1]:{APP_PORT}"
         )
     return Address(host=host, port=int(port))
+
+
+def parse_host(text: str) -> str:
+    """A host's name or address in the form of `Settings.allow_hosts`; `ValueError` with what would be right."""
+    host = text.strip().lower()
+    try:
+        return str(ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host))
+    except ValueError:
+        if _HOST_NAME.fullmatch(host):
+            return host
+    raise ValueError(f"{text!r} is no host; write its name or address alone, e.g. gateway.internal") from None
 
 
 def _operator(environment: Mapping[str, str], reader: _Reader) -> OperatorSettings | None:
@@ -187,6 +231,29 @@ class _Reader:
             self.problems.append(f"{name}={text!r}: expected an integer from {lowest} to {highest}")
             return default
         return int(text)
+
+    def shared(self, name: str) -> str:
+        """A variable that other programs read too: its name in lower case goes before, as curl and Python have it."""
+        return (self._environment.get(name.lower()) or self._environment.get(name, "")).strip()
+
+    def proxy(self, name: str) -> str:
+        url = self.shared(name)
+        try:
+            if url:
+                read_proxy(url)
+        except ValueError as error:
+            self.problems.append(f"{name}: {error}")
+        return url
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        found = []
+        for part in self._environment.get(name, "").split(","):
+            try:
+                if part.strip():
+                    found.append(parse_host(part))
+            except ValueError as error:
+                self.problems.append(f"{name}: {error}")
+        return tuple(found)
 
     def addresses(self, name: str, default: str) -> tuple[Address, ...]:
         found = []

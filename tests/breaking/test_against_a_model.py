@@ -1,4 +1,4 @@
-"""Any schedule of overlapping calls: the breaker does what a slow and simple model of it does."""
+"""Any schedule of overlapping attempts: the breaker does what a slow and simple model of it does."""
 
 from dataclasses import dataclass, field
 
@@ -33,6 +33,12 @@ class Model:
             self.probing = True
             return self.period
         return None
+
+    def answered(self, period: int, slow: bool, now_ms: int) -> int:
+        if period != self.period or self.state is not State.HALF_OPEN:
+            return period
+        self.settle(period, Result.SUCCESS, slow, now_ms)
+        return period if slow else self.period
 
     def settle(self, period: int, result: Result, slow: bool | None, now_ms: int) -> None:
         if period != self.period:
@@ -95,35 +101,55 @@ steps = st.lists(
         st.sampled_from([0, 0, 1, 50, 99, 100, 300, 1_000, 5_000]),
         st.sampled_from([Result.SUCCESS, Result.SUCCESS, Result.FAILURE, Result.NEUTRAL]),
         st.sampled_from([None, False, True]),
+        st.integers(0, 3),
         st.integers(0, 6),
     ),
     max_size=80,
 )
+"""How much time passes; how the attempt that then begins ends, how soon it is answered, and how soon it ends: after so many
+steps. One that is no stream (None) is not answered before its end."""
+
+
+@dataclass
+class Attempt:
+    ticket: Ticket
+    period: int
+    result: Result
+    slow: bool | None
+    answered_at: int
+    ends_at: int
 
 
 @settings(deadline=None, max_examples=400)
 @given(configs, steps)
 def test_a_breaker_agrees_with_a_simple_model_of_it(
-    config: Breaker, schedule: list[tuple[int, Result, bool | None, int]]
+    config: Breaker, schedule: list[tuple[int, Result, bool | None, int, int]]
 ) -> None:
-    """Each step asks for one call, which is settled some steps later; late results come from any period."""
+    """Late results come from any period."""
     breaker, model = CircuitBreaker(config), Model(config)
-    under_way: list[tuple[int, Ticket, int, Result, bool | None]] = []
+    under_way: list[Attempt] = []
     now_ms = 0
-    for index, (gap, result, slow, later) in enumerate(schedule):
+    for index, (gap, result, slow, answered, later) in enumerate(schedule):
         now_ms += gap
+        expected = breaker.would_admit(now_ms * MS)
         ticket, period = breaker.admit(now_ms * MS), model.admit(now_ms)
-        assert (ticket is None) == (period is None)
+        assert (ticket is not None) == (period is not None) == expected
         if ticket is not None and period is not None:
-            under_way.append((index + later, ticket, period, result, slow))
-        for call in [it for it in under_way if it[0] <= index]:
-            under_way.remove(call)
-            breaker.settle(call[1], call[3], slow=call[4], now_ns=now_ms * MS)
-            model.settle(call[2], call[3], call[4], now_ms)
-            expected = model.state
-            if expected is State.OPEN and now_ms >= model.until_ms:
-                expected = State.HALF_OPEN
-            assert breaker.state(now_ms * MS) is expected
+            under_way.append(
+                Attempt(ticket, period, result, slow, index + answered, index + answered + later)
+            )
+        for each in list(under_way):
+            if each.answered_at == index and each.slow is not None:
+                each.ticket = breaker.answered(each.ticket, slow=each.slow, now_ns=now_ms * MS)
+                each.period = model.answered(each.period, each.slow, now_ms)
+            if each.ends_at == index:
+                under_way.remove(each)
+                breaker.settle(each.ticket, each.result, slow=each.slow, now_ns=now_ms * MS)
+                model.settle(each.period, each.result, each.slow, now_ms)
+            state = model.state
+            if state is State.OPEN and now_ms >= model.until_ms:
+                state = State.HALF_OPEN
+            assert breaker.state_at(now_ms * MS) is state
         event(f"ends in {model.state}")
         if model.state is State.OPEN:
             assert breaker.retry_after_ms(now_ms * MS) == max(0, model.until_ms - now_ms)
@@ -132,23 +158,29 @@ def test_a_breaker_agrees_with_a_simple_model_of_it(
 @settings(deadline=None)
 @given(configs, steps)
 def test_there_is_never_more_than_one_probe(
-    config: Breaker, schedule: list[tuple[int, Result, bool | None, int]]
+    config: Breaker, schedule: list[tuple[int, Result, bool | None, int, int]]
 ) -> None:
+    """Whatever streams of earlier periods do meanwhile."""
     breaker = CircuitBreaker(config)
     probes: list[Ticket] = []
+    streams: list[Ticket] = []
     now_ns = 0
-    for gap, result, slow, asked in schedule:
+    for gap, result, slow, begin, asked in schedule:
         now_ns += gap * MS
-        was_closed = breaker.state(now_ns) is State.CLOSED
+        for ticket in streams[:begin]:
+            before = breaker.state
+            breaker.answered(ticket, slow=bool(slow), now_ns=now_ns)
+            assert breaker.state is before
         for _ in range(asked):
-            ticket = breaker.admit(now_ns)
-            if ticket is None:
+            was_closed = breaker.state is State.CLOSED
+            admitted = breaker.admit(now_ns)
+            if admitted is None:
                 continue
             if was_closed:
-                breaker.settle(ticket, result, slow=slow, now_ns=now_ns)
-                was_closed = breaker.state(now_ns) is State.CLOSED
+                streams.append(admitted)
+                breaker.settle(admitted, result, slow=slow, now_ns=now_ns)
             else:
-                probes.append(ticket)
+                probes.append(admitted)
         assert len(probes) <= 1
         if probes and asked % 2:
             breaker.settle(probes.pop(), result, slow=slow, now_ns=now_ns)

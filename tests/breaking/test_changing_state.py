@@ -29,7 +29,7 @@ CONFIG = Breaker(
 
 
 def make(breaker: CircuitBreaker, result: Result, now_ns: int, *, slow: bool | None = False) -> None:
-    """One call that is admitted and settled at once."""
+    """One attempt that is admitted and settled at once."""
     ticket = breaker.admit(now_ns)
     assert ticket is not None
     breaker.settle(ticket, result, slow=slow, now_ns=now_ns)
@@ -39,28 +39,24 @@ def opened(now_ns: int = 0, config: Breaker = CONFIG) -> CircuitBreaker:
     breaker = CircuitBreaker(config)
     for _ in range(config.consecutive_failures):
         make(breaker, Result.FAILURE, now_ns)
-    assert breaker.state(now_ns) is State.OPEN
+    assert breaker.state_at(now_ns) is State.OPEN
     return breaker
 
 
 def probe(breaker: CircuitBreaker, now_ns: int) -> Ticket:
     ticket = breaker.admit(now_ns)
     assert ticket is not None
-    assert breaker.state(now_ns) is State.HALF_OPEN
+    assert breaker.state_at(now_ns) is State.HALF_OPEN
     return ticket
 
 
-class TestTable:
-    def test_every_event_in_every_state_has_its_row(self) -> None:
-        assert set(TRANSITIONS) == {(state, event) for state in State for event in Event}
-
-    def test_the_rows_that_change_the_state_are_these(self) -> None:
-        assert {(*row, after) for row, after in TRANSITIONS.items() if row[0] is not after} == {
-            (State.CLOSED, Event.TRIPPED, State.OPEN),
-            (State.OPEN, Event.TIME_OVER, State.HALF_OPEN),
-            (State.HALF_OPEN, Event.PROBE_SUCCEEDED, State.CLOSED),
-            (State.HALF_OPEN, Event.PROBE_FAILED, State.OPEN),
-        }
+def test_the_table_has_the_changes_and_nothing_else() -> None:
+    assert {(*row, after) for row, after in TRANSITIONS.items()} == {
+        (State.CLOSED, Event.TRIPPED, State.OPEN),
+        (State.OPEN, Event.TIME_OVER, State.HALF_OPEN),
+        (State.HALF_OPEN, Event.PROBE_SUCCEEDED, State.CLOSED),
+        (State.HALF_OPEN, Event.PROBE_FAILED, State.OPEN),
+    }
 
 
 class TestOpening:
@@ -68,37 +64,42 @@ class TestOpening:
         breaker = CircuitBreaker(CONFIG)
         for _ in range(4):
             make(breaker, Result.FAILURE, 0)
-        assert breaker.state(0) is State.CLOSED
+        assert breaker.state_at(0) is State.CLOSED
         make(breaker, Result.FAILURE, 0)
-        assert breaker.state(0) is State.OPEN
+        assert breaker.state_at(0) is State.OPEN
         assert breaker.reason == "5 failures in a row"
         assert breaker.admit(0) is None
         assert repr(breaker) == "<CircuitBreaker Open: 5 failures in a row>"
 
-    def test_a_success_ends_the_row_and_a_neutral_call_does_not(self) -> None:
+    def test_a_success_ends_the_row_and_a_neutral_attempt_does_not(self) -> None:
         breaker = CircuitBreaker(CONFIG)
         for result in [Result.FAILURE] * 4 + [Result.SUCCESS] + [Result.FAILURE, Result.NEUTRAL] * 4:
             make(breaker, result, 0)
-        assert breaker.state(0) is State.CLOSED
+        assert breaker.state_at(0) is State.CLOSED
         make(breaker, Result.FAILURE, 0)
-        assert breaker.state(0) is State.OPEN
+        assert breaker.state_at(0) is State.OPEN
 
-    def test_neutral_calls_alone_never_open_it(self) -> None:
+    def test_a_neutral_probe_closes_nothing(self) -> None:
+        breaker = opened()
+        make(breaker, Result.NEUTRAL, 60 * SECOND)
+        assert breaker.state_at(60 * SECOND) is State.HALF_OPEN
+
+    def test_neutral_attempts_alone_never_open_it(self) -> None:
         breaker = CircuitBreaker(CONFIG)
         for _ in range(1_000):
             make(breaker, Result.NEUTRAL, 0, slow=True)
         assert repr(breaker) == "<CircuitBreaker Closed>"
 
-    def test_the_share_of_failures_opens_it_from_the_minimum_of_calls_on(self) -> None:
+    def test_the_share_of_failures_opens_it_from_the_minimum_on(self) -> None:
         breaker = CircuitBreaker(CONFIG)
         for _ in range(9):
             make(breaker, Result.FAILURE, 0)
             make(breaker, Result.SUCCESS, 0)
         make(breaker, Result.FAILURE, 0)
-        assert breaker.state(0) is State.CLOSED
-        make(breaker, Result.SUCCESS, 0)  # the twentieth call, and half of them failed
-        assert breaker.state(0) is State.OPEN
-        assert breaker.reason == "50 % of 20 calls failed within 10s"
+        assert breaker.state_at(0) is State.CLOSED
+        make(breaker, Result.SUCCESS, 0)  # the twentieth, and half of them failed
+        assert breaker.state_at(0) is State.OPEN
+        assert breaker.reason == "50 % of 20 attempts failed within 10s"
 
     def test_failures_that_left_the_window_do_not_count(self) -> None:
         breaker = CircuitBreaker(CONFIG)
@@ -107,15 +108,15 @@ class TestOpening:
             make(breaker, Result.FAILURE, 0)
         for _ in range(2):
             make(breaker, Result.SUCCESS, 10 * SECOND)
-        assert breaker.state(10 * SECOND) is State.CLOSED
+        assert breaker.state_at(10 * SECOND) is State.CLOSED
 
     def test_the_share_of_slow_streams_opens_it(self) -> None:
         breaker = CircuitBreaker(CONFIG)
         for number in range(20):
-            assert breaker.state(0) is State.CLOSED
+            assert breaker.state_at(0) is State.CLOSED
             make(breaker, Result.SUCCESS, 0, slow=None)  # no stream: dilutes nothing
             make(breaker, Result.SUCCESS, 0, slow=number >= 4)
-        assert breaker.state(0) is State.OPEN
+        assert breaker.state_at(0) is State.OPEN
         assert breaker.reason == "80 % of 20 streams were slow within 10s"
 
 
@@ -125,17 +126,17 @@ class TestProbing:
         assert breaker.retry_after_ms(0) == 60_000
         assert breaker.retry_after_ms(60 * SECOND - 1) == 1
         assert breaker.admit(60 * SECOND - 1) is None
-        assert breaker.state(60 * SECOND) is State.HALF_OPEN
+        assert breaker.state_at(60 * SECOND) is State.HALF_OPEN
         assert breaker.retry_after_ms(60 * SECOND) == 0
         assert breaker.admit(60 * SECOND) is not None
 
-    def test_exactly_one_call_is_the_probe(self) -> None:
+    def test_exactly_one_attempt_is_the_probe(self) -> None:
         breaker = opened()
         ticket = probe(breaker, 60 * SECOND)
         assert [breaker.admit(61 * SECOND) for _ in range(5)] == [None] * 5
         assert breaker.retry_after_ms(61 * SECOND) == PROBE_WAIT_MS
         breaker.settle(ticket, Result.SUCCESS, slow=False, now_ns=62 * SECOND)
-        assert breaker.state(62 * SECOND) is State.CLOSED
+        assert breaker.state_at(62 * SECOND) is State.CLOSED
         assert None not in [breaker.admit(62 * SECOND) for _ in range(5)]
 
     def test_each_failed_probe_doubles_the_time_up_to_the_maximum_and_a_good_one_resets_it(self) -> None:
@@ -162,28 +163,30 @@ class TestProbing:
         assert breaker.admit(61 * SECOND) is None
         # A ticket that was settled says nothing any more.
         breaker.settle(first, Result.SUCCESS, slow=None, now_ns=61 * SECOND)
-        assert breaker.state(61 * SECOND) is State.HALF_OPEN
+        assert breaker.state_at(61 * SECOND) is State.HALF_OPEN
         breaker.settle(second, Result.SUCCESS, slow=None, now_ns=61 * SECOND)
-        assert breaker.state(61 * SECOND) is State.CLOSED
+        assert breaker.state_at(61 * SECOND) is State.CLOSED
 
     def test_a_slow_probe_has_failed(self) -> None:
         breaker = opened()
         breaker.settle(probe(breaker, 60 * SECOND), Result.SUCCESS, slow=True, now_ns=60 * SECOND)
-        assert breaker.state(60 * SECOND) is State.OPEN
+        assert breaker.state_at(60 * SECOND) is State.OPEN
         assert breaker.reason == "the probe was slow"
 
     def test_it_forgets_what_was_counted_before_it_opened(self) -> None:
         config = replace(CONFIG, open_for_ms=1_000)
         breaker = opened(config=config)
         breaker.settle(probe(breaker, SECOND), Result.SUCCESS, slow=None, now_ns=SECOND)
-        for result in ([Result.FAILURE] * 4 + [Result.SUCCESS]) * 3:  # 15 calls; with the 5 before it were 20
+        for result in (
+            [Result.FAILURE] * 4 + [Result.SUCCESS]
+        ) * 3:  # 15 attempts; with the 5 before it were 20
             make(breaker, result, SECOND)
-        assert breaker.state(SECOND) is State.CLOSED
+        assert breaker.state_at(SECOND) is State.CLOSED
 
 
 class TestLateResults:
     @pytest.mark.parametrize("result", list(Result))
-    def test_calls_from_before_the_opening_change_nothing(self, result: Result) -> None:
+    def test_attempts_from_before_the_opening_change_nothing(self, result: Result) -> None:
         breaker = CircuitBreaker(CONFIG)
         early = [breaker.admit(0) for _ in range(30)]
         for ticket in early[:5]:
@@ -197,12 +200,12 @@ class TestLateResults:
         for late in early[10:20]:  # while the probe is out
             assert late is not None
             breaker.settle(late, result, slow=True, now_ns=60 * SECOND)
-        assert breaker.state(60 * SECOND) is State.HALF_OPEN
+        assert breaker.state_at(60 * SECOND) is State.HALF_OPEN
         breaker.settle(ticket, Result.SUCCESS, slow=False, now_ns=60 * SECOND)
         for late in early[20:]:  # and after it is closed again
             assert late is not None
             breaker.settle(late, result, slow=True, now_ns=60 * SECOND)
-        assert breaker.state(60 * SECOND) is State.CLOSED
+        assert breaker.state_at(60 * SECOND) is State.CLOSED
 
     def test_changes_are_counted_by_the_state_they_went_to(self) -> None:
         breaker = opened()
@@ -212,42 +215,85 @@ class TestLateResults:
         assert breaker.transitions == {State.CLOSED: 1, State.OPEN: 1, State.HALF_OPEN: 1}
 
 
-class TestReload:
-    def test_failures_in_a_row_and_in_the_window_go_on(self) -> None:
-        before, after = CircuitBreaker(CONFIG), CircuitBreaker(CONFIG)
-        for _ in range(4):
-            make(before, Result.FAILURE, 0)
-        after.carry(before, 0)
-        make(after, Result.FAILURE, 0)
-        assert after.state(0) is State.OPEN
+class TestStreams:
+    """The beginning of a stream is answer enough for a probe, and for nothing else."""
 
-    def test_a_call_under_way_settles_with_the_breaker_that_admitted_it(self) -> None:
-        before, after = opened(), CircuitBreaker(CONFIG)
-        ticket = probe(before, 60 * SECOND)
-        after.carry(before, 60 * SECOND)
-        assert after.admit(60 * SECOND) is None  # the probe is out still
-        before.settle(ticket, Result.SUCCESS, slow=None, now_ns=61 * SECOND)
-        assert after.state(61 * SECOND) is State.CLOSED
+    def test_a_probe_that_begins_to_answer_closes_it_and_its_rest_is_an_attempt_like_any_other(self) -> None:
+        breaker = opened()
+        ticket = breaker.answered(probe(breaker, 60 * SECOND), slow=False, now_ns=61 * SECOND)
+        assert breaker.state_at(61 * SECOND) is State.CLOSED
+        for _ in range(4):
+            make(breaker, Result.FAILURE, 62 * SECOND)
+        breaker.settle(ticket, Result.FAILURE, slow=False, now_ns=63 * SECOND)
+        assert breaker.state_at(63 * SECOND) is State.OPEN
+        assert breaker.reason == "5 failures in a row"
+
+    def test_a_probe_that_begins_too_late_has_failed_and_its_rest_says_nothing(self) -> None:
+        breaker = opened()
+        ticket = breaker.answered(probe(breaker, 60 * SECOND), slow=True, now_ns=61 * SECOND)
+        assert breaker.retry_after_ms(61 * SECOND) == 120_000
+        assert breaker.reason == "the probe was slow"
+        breaker.settle(ticket, Result.SUCCESS, slow=True, now_ns=62 * SECOND)
+        assert breaker.state_at(62 * SECOND) is State.OPEN
+
+    def test_a_stream_from_before_the_opening_is_never_the_probe(self) -> None:
+        """It begins while the breaker is half open, before or after the probe has gone out."""
+        breaker = CircuitBreaker(CONFIG)
+        early = [breaker.admit(0) for _ in range(3)]
+        for _ in range(5):
+            make(breaker, Result.FAILURE, 0)
+        settled = []
+        for ticket in early:
+            assert ticket is not None
+            settled.append(breaker.answered(ticket, slow=False, now_ns=60 * SECOND))
+            assert breaker.state_at(60 * SECOND) is State.HALF_OPEN
+            assert breaker.would_admit(60 * SECOND)
+        assert settled == early
+        the_probe = probe(breaker, 60 * SECOND)
+        assert breaker.answered(settled[0], slow=False, now_ns=60 * SECOND) == settled[0]
+        assert breaker.admit(60 * SECOND) is None  # one probe at a time
+        for ticket in settled:
+            breaker.settle(ticket, Result.SUCCESS, slow=False, now_ns=60 * SECOND)
+        assert breaker.state_at(60 * SECOND) is State.HALF_OPEN
+        breaker.settle(the_probe, Result.SUCCESS, slow=False, now_ns=60 * SECOND)
+        assert breaker.state_at(60 * SECOND) is State.CLOSED
+
+    def test_the_beginning_of_any_other_stream_changes_nothing(self) -> None:
+        breaker = CircuitBreaker(CONFIG)
+        for _ in range(4):
+            make(breaker, Result.FAILURE, 0)
+        ticket = breaker.admit(0)
+        assert ticket is not None
+        assert breaker.answered(ticket, slow=False, now_ns=0) == ticket
+        make(breaker, Result.FAILURE, 0)
+        assert breaker.state_at(0) is State.OPEN
+
+
+class TestNewNumbers:
+    def test_failures_in_a_row_and_in_the_window_go_on(self) -> None:
+        breaker = CircuitBreaker(CONFIG)
+        for _ in range(4):
+            make(breaker, Result.FAILURE, 0)
+        breaker.reconfigure(replace(CONFIG, open_for_ms=1_000), 0)
+        make(breaker, Result.FAILURE, 0)
+        assert breaker.retry_after_ms(0) == 1_000
 
     def test_it_stays_open_but_no_longer_than_the_new_maximum(self) -> None:
-        after = CircuitBreaker(CONFIG)
-        after.carry(opened(), 10 * SECOND)
-        assert after.retry_after_ms(10 * SECOND) == 50_000
-        assert after.reason == "5 failures in a row"
-        shorter = CircuitBreaker(replace(CONFIG, open_for_ms=1_000, max_open_for_ms=2_000))
-        shorter.carry(after, 10 * SECOND)
-        assert shorter.retry_after_ms(10 * SECOND) == 2_000
-        breaker_ns = 12 * SECOND
-        shorter.settle(probe(shorter, breaker_ns), Result.FAILURE, slow=None, now_ns=breaker_ns)
-        assert shorter.retry_after_ms(breaker_ns) == 2_000
+        breaker = opened()
+        breaker.reconfigure(replace(CONFIG, open_for_ms=1_000), 10 * SECOND)
+        assert breaker.retry_after_ms(10 * SECOND) == 50_000
+        breaker.reconfigure(replace(CONFIG, open_for_ms=1_000, max_open_for_ms=2_000), 10 * SECOND)
+        assert breaker.retry_after_ms(10 * SECOND) == 2_000
+        later_ns = 12 * SECOND
+        breaker.settle(probe(breaker, later_ns), Result.FAILURE, slow=None, now_ns=later_ns)
+        assert breaker.retry_after_ms(later_ns) == 2_000
 
     def test_a_window_of_another_length_starts_empty(self) -> None:
-        before = CircuitBreaker(CONFIG)
+        breaker = CircuitBreaker(CONFIG)
         for _ in range(9):
-            make(before, Result.FAILURE, 0)
-            make(before, Result.SUCCESS, 0)
-        after = CircuitBreaker(replace(CONFIG, window_ms=20_000))
-        after.carry(before, 0)
+            make(breaker, Result.FAILURE, 0)
+            make(breaker, Result.SUCCESS, 0)
+        breaker.reconfigure(replace(CONFIG, window_ms=20_000), 0)
         for _ in range(2):
-            make(after, Result.SUCCESS, 0)
-        assert after.state(0) is State.CLOSED
+            make(breaker, Result.SUCCESS, 0)
+        assert breaker.state_at(0) is State.CLOSED

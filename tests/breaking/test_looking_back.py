@@ -20,25 +20,30 @@ def test_a_window_counts_what_happened_in_its_last_ten_buckets(
     now_ns = 0
     for gap, kind in steps:
         now_ns += gap % (2 * span_ns)
-        window.add(kind, now_ns)
+        totals = window.add((kind,), now_ns)
         log.append((now_ns // bucket_ns, kind))
         for each in range(3):
             expected = sum(1 for at, it in log if it == each and now_ns // bucket_ns - at < BUCKETS)
-            assert window.total(each, now_ns) == expected
+            assert totals[each] == window.totals(now_ns)[each] == expected
 
 
 def test_a_long_silence_forgets_everything() -> None:
     window = Window(1_000, 1)
-    window.add(0, 5)
-    assert window.total(0, 2**70) == 0
-    window.add(0, 2**70)
-    assert window.total(0, 2**70) == 1
+    window.add((0,), 5)
+    assert window.totals(2**70)[0] == 0
+    window.add((0,), 2**70)
+    assert window.totals(2**70)[0] == 1
 
 
 def test_what_is_cleared_is_gone() -> None:
     window = Window(1_000, 2)
-    window.add(1, 5)
+    window.add((1,), 5)
     window.clear()
-    assert window.total(1, 5) == 0
-    window.add(1, 5)
-    assert window.total(1, 999) == 1
+    assert window.totals(5)[1] == 0
+    window.add((1,), 5)
+    assert window.totals(999)[1] == 1
+
+
+def test_what_is_counted_together_is_counted_once_each() -> None:
+    window = Window(1_000, 3)
+    assert list(window.add((0, 2), 5)) == [1, 0, 1]

@@ -134,7 +134,11 @@ def test_explain_says_where_each_rule_is_written(write: Write, pool: str, policy
         "  goes to first, unless a limit is reached.",
     ]
     assert rows(output, "Policies that apply") == [["AIPolicy default/chat", "the workload", "policy.yaml:1"]]
-    places = {row[0]: row[-1] for row in rows(output, "What has a say")}
+    say = rows(output, "What has a say")
+    values = {row[0]: row[1] for row in say}
+    assert values["timeouts"] == "connect 5s, firstToken 2m, streamIdle 2m, request 10m, stream 1h"
+    assert values["retry"].startswith("at most 3 attempts, after ")
+    places = {row[0]: row[-1] for row in say}
     assert places == {
         "providerPools": "policy.yaml:6",
         "timeouts": "pool.yaml:4",
@@ -144,7 +148,7 @@ def test_explain_says_where_each_rule_is_written(write: Write, pool: str, policy
     }
 
 
-def test_explain_says_which_provider_is_tried_when(write: Write, pool: str, policy: str) -> None:
+def test_explain_says_which_provider_is_asked_when(write: Write, pool: str, policy: str) -> None:
     more = (
         "  - {name: second, type: OpenAI, weight: 3}\n"
         "  - {name: third, type: OpenAI, priority: 1, models: [{name: gpt-4o, upstreamName: other, aliases: [big]}]}\n"
@@ -159,7 +163,7 @@ def test_explain_says_which_provider_is_tried_when(write: Write, pool: str, poli
         output.splitlines()[1]
         == "  goes to first or second, and when that is out to third, unless a limit is reached."
     )
-    assert [row[:4] for row in rows(output, "Providers, in the order of trying")] == [
+    assert [row[:4] for row in rows(output, "Providers, in the order in which they are asked")] == [
         ["first", "0", "25 %", "gpt-4o"],
         ["second", "0", "75 %", "gpt-4o"],
         ["third", "1", "100 %", "other"],
@@ -196,6 +200,36 @@ def test_explain_says_that_a_limit_counts_other_models_alone(write: Write, pool:
         row[1].partition(":")[0]: row[2] for row in rows(output, "What has a say") if row[0] == "rateLimits"
     }
     assert effects == {"calls": "counts it", "other": "does not count it: other models"}
+
+
+def test_explain_says_under_what_each_limit_counts(write: Write, pool: str, policy: str) -> None:
+    limits = (
+        "  - {name: each, requests: 1, per: 1s, key: [{type: Consumer}]}\n"
+        "  - {name: both, requests: 1, per: 1s, mode: Shadow, key: [{type: Consumer}, {type: Model}]}\n"
+        "  - {name: upstream, requests: 1, per: 1s, key: [{type: Provider}]}\n"
+    )
+    identity = "  identity: {consumer: {source: Header, header: {name: x-user-id}}}\n"
+    write("a.yaml", f"{pool}---\n{policy}{limits}{identity}")
+    output = tidegate("explain", "-f", ".", "--model", "gpt-4o", "--consumer", "alice").stdout
+    say = [row for row in rows(output, "What has a say") if row[0] in ("rateLimits", "identity")]
+    effects = {row[1].partition(":")[0]: row[2] for row in say}
+    assert effects.pop(next(name for name in effects if "x-user-id" in name)) == "the consumer is alice"
+    assert effects == {
+        "calls": "counts it",
+        "each": "counts it under alice",
+        "both": "counts it under alice and gpt-4o (Shadow: refuses nothing)",
+        "upstream": "counts each attempt, by provider",
+    }
+
+
+def test_explain_says_that_a_call_without_a_consumer_is_refused_where_one_is_demanded(
+    write: Write, pool: str, policy: str
+) -> None:
+    identity = "  identity: {consumer: {source: Header, header: {name: x-user-id, onMissing: Deny}}}\n"
+    write("a.yaml", f"{pool}---\n{policy}{identity}")
+    output = tidegate("explain", "-f", ".", "--model", "gpt-4o").stdout
+    assert "refused with 400 invalid_request: The header x-user-id" in " ".join(output.split())
+    assert "Providers, in the order" not in output
 
 
 def test_explain_answers_in_the_dialect_that_has_the_model(write: Write, pool: str, policy: str) -> None:

@@ -55,11 +55,13 @@ def test_the_tour_shows_limits_failover_breaker_and_recovery_and_ends_well(start
         "rate_limit_exceeded: The limit 'per-consumer' of AIPolicy default/chat is reached"
     )
     assert why[13].startswith("openai-us failed (ServerError 500); openai-eu took over")
-    assert why[18].startswith("openai-us left alone (breaker open: 5 failures in a row); openai-eu took over")
+    assert why[18].startswith(
+        "openai-us left alone: its circuit breaker is open (5 failures in a row); openai-eu took over"
+    )
     changes = [line.strip() for line in program.out if line.strip().startswith("the breaker")]
     assert changes == [
-        "the breaker of openai-us has opened (5 failures in a row): it is left alone for 5s",
-        "the breaker of openai-us has closed: the probe succeeded",
+        "the breaker of openai-us for gpt-5.4-mini has opened (5 failures in a row): it is left alone for 5s",
+        "the breaker of openai-us for gpt-5.4-mini has closed: the probe succeeded",
     ]
     assert program.out[-1] == "21 calls: 18 served, 3 refused; 5 of them were answered by another provider."
     assert "\x1b" not in program.everything

@@ -197,6 +197,19 @@ def test_an_address_that_is_none_is_a_wrong_call(start: Start, folder: str, addr
     assert any("write HOST:PORT" in line for line in program.err)
 
 
+def test_applications_may_call_by_the_names_that_were_given(serve: Start, folder: str) -> None:
+    """Whoever calls by another name may be a web page that has the name resolve to this machine."""
+    serving = serve("run", "-f", folder, "--demo", "--allow-host", "Gateway.internal", "--allow-host", "llm")
+    statuses = [serving.chat(host=host)[0] for host in ("gateway.internal:8080", "llm", "evil.example")]
+    assert statuses == [200, 200, 403]
+
+
+def test_a_host_that_is_none_is_a_wrong_call(start: Start, folder: str) -> None:
+    program = start("run", "-f", folder, "--allow-host", "gateway.internal:80")
+    assert program.wait() == 2
+    assert any("write its name or address alone" in line for line in program.err)
+
+
 def test_a_setting_in_the_environment_that_is_wrong_is_a_wrong_call(
     start: Start, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,10 +17,14 @@ from tidegate_operator.inject.environment import OURS, SERVED
 from tidegate_operator.inject.settings import Settings as InjectorSettings
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.metrics import Metrics
+from tidegate_sidecar.policies.failures import FailureKind
+from tidegate_sidecar.telemetry.metrics import Metrics as SidecarMetrics
+from tidegate_sidecar.telemetry.records import CallRecord, Ending
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 INJECTION = ROOT / "docs/operations/injection.md"
+STANDALONE = ROOT / "docs/operations/standalone.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -60,11 +64,29 @@ def test_every_setting_of_the_sidecar_is_documented() -> None:
         assert variable in documented, variable
 
 
-def test_every_metric_of_the_sidecar_is_documented() -> None:
-    metrics = (ROOT / "sidecar/tidegate_sidecar/telemetry/metrics.py").read_text()
-    documented = (ROOT / "docs/operations/standalone.md").read_text()
-    for name in re.findall(r"\"((?:ai|tidegate)_[a-z_]+)\"", metrics):
-        assert name in documented, name
+def test_the_metrics_of_the_sidecar_are_those_that_are_documented() -> None:
+    exposed = {metric.name for metric in SidecarMetrics().registry.collect()}
+    rows = re.findall(r"^\| `((?:ai|tidegate)_\w+)` \|", STANDALONE.read_text(), re.MULTILINE)
+    documented = {name.removesuffix("_total") for name in rows}
+    assert documented == {name for name in exposed if not name.startswith("process_")}
+
+
+def test_the_fields_of_a_record_are_those_that_are_documented() -> None:
+    table = STANDALONE.read_text().partition("\n## Records\n")[2].partition("\n| `ending` | |")[0]
+    documented = [
+        name
+        for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", cell)
+    ]
+    fields = {it.name for it in dataclasses.fields(CallRecord)} - {"started_wall_ns", "model_label", "cells"}
+    assert set(documented) == fields | {"time"}
+    assert len(documented) == len(set(documented))
+
+
+def test_every_way_in_which_an_attempt_or_a_call_ends_is_documented() -> None:
+    text = STANDALONE.read_text()
+    for word in (*FailureKind, *Ending):
+        assert f"`{word.value}`" in text, word
 
 
 def test_every_setting_of_the_operator_is_documented() -> None:

@@ -50,27 +50,53 @@ async def test_streams_in_flight_are_finished_and_readiness_is_taken_back() -> N
         assert sidecar.records.last.ending is Ending.SERVED
 
 
-async def test_a_connection_that_is_kept_open_is_closed_after_its_next_call() -> None:
+async def test_an_idle_connection_is_closed_at_once_while_others_are_finished() -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
+        await sidecar.connect() as idle,
+        asyncio.TaskGroup() as tasks,
+    ):
+        await idle.post(b"{}")
+        head = await idle.read_until(b"\r\n\r\n")
+        assert b"connection: close" not in head.lower()
+        holding = tasks.create_task(sidecar.chat())
+        call = await raw.next()
+        await draining(sidecar)
+        assert b"HTTP/1.1" not in await idle.rest()
+        await call.answer(COMPLETION)
+        assert (await holding).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/chat/completions", ask()), ("/v1/chat/completions", b"{}"), ("/v1/nothing", b"{}")],
+    ids=["served", "refused", "unknown"],
+)
+async def test_a_call_that_has_been_sent_gets_its_answer_and_is_told_to_send_no_more(
+    path: str, body: object
+) -> None:
     """Who goes on talking on an open connection must not keep the process from ending, nor be left without an answer."""
-    async with raw_provider() as raw:
-        cfg = config(pool(provider("only", raw.url)))
-        async with (
-            running_sidecar(cfg) as sidecar,
-            await sidecar.connect() as app,
-            asyncio.TaskGroup() as tasks,
-        ):
-            await app.post(b"{}")
-            head = await app.read_until(b"\r\n\r\n")
-            assert b"connection: close" not in head.lower()
-            holding = tasks.create_task(sidecar.chat())
-            call = await raw.next()
-            await draining(sidecar)
-            await app.post(b"{}")
-            answer = await app.rest()
-            assert b" 400 " in answer
-            assert b"connection: close" in answer.lower()
-            await call.answer(COMPLETION)
-            assert (await holding).status == 200
+    async with (
+        raw_provider() as raw,
+        running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
+        await sidecar.connect() as app,
+        asyncio.TaskGroup() as tasks,
+    ):
+        await app.post(b"{}")
+        await app.read_until(b"\r\n\r\n")
+        holding = tasks.create_task(sidecar.chat())
+        held = await raw.next()
+        await app.post(body, path=path)
+        await draining(sidecar)
+        if body == ask():
+            await (await raw.next()).answer(COMPLETION)
+        answer = await app.rest()
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert b"\r\nconnection: close\r\n" in answer
+        await held.answer(COMPLETION)
+        assert (await holding).headers["connection"] == "close"
+    assert len(sidecar.records.all) == 3
 
 
 async def test_calls_that_take_longer_than_the_grace_are_cut_and_recorded() -> None:

@@ -16,7 +16,7 @@ from tidegate_cli.simulator.behaviour import Behaviour
 from tidegate_cli.simulator.server import Simulator
 from tidegate_policy.model import CompiledConfig
 
-FIRST = 'tidegate_breaker_state{pool="team-a/main",provider="first"}'
+FIRST = 'tidegate_breaker_state{model="gpt-test",pool="team-a/main",provider="first"}'
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
 
 
@@ -34,7 +34,8 @@ async def providers(sidecar: Sidecar, calls: int) -> list[str]:
 
 
 def transitions(to: str) -> str:
-    return f'tidegate_breaker_transitions_total{{pool="team-a/main",provider="first",to="{to}"}}'
+    labels = f'model="gpt-test",pool="team-a/main",provider="first",to="{to}"'
+    return f"tidegate_breaker_transitions_total{{{labels}}}"
 
 
 def attempts(provider: str, result: str) -> str:
@@ -209,7 +210,7 @@ async def test_when_all_are_out_the_refusal_says_which_why_and_how_long(simulato
             assert reason == "its circuit breaker is open (5 failures in a row)"
         assert len(simulator.requests) == asked
         record = sidecar.records.last
-        assert (record.ending, record.attempts) == ("failed", [])
+        assert (record.ending, record.attempts) == ("failed", ())
 
 
 async def _open(sidecar: Sidecar, only: RawProvider) -> None:

@@ -1,4 +1,4 @@
-"""A try that fails before its first byte reached the application goes to the next provider."""
+"""An attempt that fails before the application has seen a byte is followed by one with the next provider."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from tidegate_testing.configs import RETRY, TIMEOUTS, anthropic, config, pool, provider
 from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, delta, raw_provider
-from tidegate_testing.sidecar import Sidecar, running_sidecar
+from tidegate_testing.scripts import OUR_KEY, asked, events
+from tidegate_testing.sidecar import running_sidecar
 
 from tidegate_cli.simulator.behaviour import Behaviour
 from tidegate_cli.simulator.server import Simulator
-from tidegate_policy.model import CompiledConfig, CredentialRef, ObjectRef, RetryOn
+from tidegate_policy.model import CompiledConfig, RetryOn
 from tidegate_sidecar.telemetry.records import Ending
 
 TIMELY = replace(TIMEOUTS, connect_ms=1_000, first_token_ms=1_000, request_ms=20_000)
@@ -29,10 +30,6 @@ def three(simulator: Simulator, **changes: object) -> CompiledConfig:
             **changes,
         )
     )
-
-
-def tried(sidecar: Sidecar) -> list[tuple[str, str]]:
-    return [(attempt.provider, attempt.result) for attempt in sidecar.records.last.attempts]
 
 
 @pytest.mark.parametrize(
@@ -60,27 +57,40 @@ async def test_an_error_of_the_provider_moves_the_call_on(
         assert answer.headers["x-tidegate-provider"] == "second"
         assert answer.headers["x-tidegate-attempts"] == "2"
         await sidecar.records.wait(1)
-        assert tried(sidecar) == [("first", result), ("second", "ok")]
+        assert asked(sidecar) == [("first", result), ("second", "ok")]
         record = sidecar.records.last
         assert (record.ending, record.provider) == (Ending.SERVED, "second")
         assert record.attempts[0].status == status
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "result"),
     [
-        {"x-simulate-garbage": "http"},
-        {"x-simulate-garbage": "empty"},
-        {"x-simulate-garbage": "body"},
-        {"x-simulate-cut-after": "0"},
+        ({"x-simulate-garbage": "http"}, "Garbage"),
+        ({"x-simulate-garbage": "empty"}, "Closed"),
+        ({"x-simulate-cut-after": "0"}, "Incomplete"),
     ],
-    ids=["not HTTP", "closed without a word", "not JSON", "cut in the middle"],
+    ids=["not HTTP", "closed without a word", "cut in the middle"],
 )
-async def test_a_broken_answer_moves_the_call_on(simulator: Simulator, headers: dict[str, str]) -> None:
+async def test_a_broken_answer_moves_the_call_on(
+    simulator: Simulator, headers: dict[str, str], result: str
+) -> None:
     async with running_sidecar(three(simulator)) as sidecar:
         answer = await sidecar.chat(headers={**headers, "x-simulate-only": "first"})
         assert answer.headers["x-tidegate-provider"] == "second"
-        assert [name for name, _ in tried(sidecar)] == ["first", "second"]
+        assert asked(sidecar) == [("first", result), ("second", "ok")]
+        assert sidecar.records.last.attempts[0].sent, "the provider may have worked, and may charge for it"
+
+
+async def test_an_answer_that_nobody_can_read_has_been_paid_for_and_moves_nothing_on(
+    simulator: Simulator,
+) -> None:
+    async with running_sidecar(three(simulator)) as sidecar:
+        answer = await sidecar.chat(headers={"x-simulate-garbage": "body", "x-simulate-only": "first"})
+        assert (answer.status, answer.code) == (502, "provider_unreachable")
+        assert answer.headers["x-should-retry"] == "false"
+        assert "retry-after" not in answer.headers
+        assert asked(sidecar) == [("first", "Unreadable")]
 
 
 @pytest.mark.parametrize(
@@ -104,25 +114,18 @@ async def test_a_stream_that_fails_before_its_first_event_moves_on(
         assert answer.body.endswith(DONE)
         assert b"error" not in answer.body
         await sidecar.records.wait(1)
-        assert [name for name, _ in tried(sidecar)] == ["first", "second"]
+        assert [name for name, _ in asked(sidecar)] == ["first", "second"]
 
 
 async def test_an_anthropic_stream_that_begins_with_an_error_moves_on() -> None:
-    async def overloaded(call: ProviderCall) -> None:
-        await call.begin_stream()
-        await call.event(
-            b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n'
-        )
-        await call.end_stream()
-
-    async def well(call: ProviderCall) -> None:
-        await call.begin_stream()
-        await call.event(b'event: message_start\ndata: {"message":{}}\n\nevent: message_stop\ndata: {}\n\n')
-        await call.end_stream()
-
+    overloaded = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n'
+    well = (
+        b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    )
     async with (
-        raw_provider(overloaded) as bad,
-        raw_provider(well) as good,
+        raw_provider(events(overloaded)) as bad,
+        raw_provider(events(well)) as good,
         running_sidecar(
             config(pool(anthropic("first", bad.url), anthropic("second", good.url, priority=1)))
         ) as sidecar,
@@ -130,7 +133,7 @@ async def test_an_anthropic_stream_that_begins_with_an_error_moves_on() -> None:
         answer = await sidecar.messages(stream=True)
         assert answer.headers["x-tidegate-provider"] == "second"
         await sidecar.records.wait(1)
-        assert tried(sidecar) == [("first", "Overloaded"), ("second", "ok")]
+        assert asked(sidecar) == [("first", "Overloaded"), ("second", "ok")]
 
 
 async def test_a_provider_that_nobody_serves_moves_the_call_on(simulator: Simulator) -> None:
@@ -145,7 +148,7 @@ async def test_a_provider_that_nobody_serves_moves_the_call_on(simulator: Simula
         )
         async with running_sidecar(cfg) as sidecar:
             assert (await sidecar.chat()).headers["x-tidegate-provider"] == "second"
-            assert tried(sidecar) == [("first", "ConnectFailure"), ("second", "ok")]
+            assert asked(sidecar) == [("first", "ConnectFailure"), ("second", "ok")]
 
 
 async def test_a_provider_that_does_not_take_the_connection_moves_the_call_on(simulator: Simulator) -> None:
@@ -172,15 +175,10 @@ async def test_a_provider_that_does_not_take_the_connection_moves_the_call_on(si
 
 
 class TestOurKey:
-    REF = CredentialRef(
-        source=ObjectRef(kind="ProviderCredential", namespace="team-a", name="prod"),
-        environment_variable="KEY",
-    )
-
     async def test_refused_moves_the_call_on_and_says_whose_it_is(self, simulator: Simulator) -> None:
         cfg = config(
             pool(
-                provider("first", f"{simulator.provider_url('first')}/v1", credentials=(self.REF,)),
+                provider("first", f"{simulator.provider_url('first')}/v1", credentials=(OUR_KEY,)),
                 provider("second", f"{simulator.provider_url('second')}/v1", priority=1),
             )
         )
@@ -188,18 +186,18 @@ class TestOurKey:
             answer = await sidecar.chat(headers={"x-simulate-status": "401", "x-simulate-only": "first"})
             assert answer.headers["x-tidegate-provider"] == "second"
             first = sidecar.records.last.attempts[0]
-            assert (first.result, first.status) == ("Unauthorized", 401)
+            assert (first.result, first.status) == ("KeyRefused", 401)
             assert first.reason == "it refused the key of ProviderCredential team-a/prod (401)"
 
     async def test_refused_everywhere_is_no_error_of_the_caller(self, simulator: Simulator) -> None:
-        cfg = config(
-            pool(provider("first", f"{simulator.provider_url('first')}/v1", credentials=(self.REF,)))
-        )
+        cfg = config(pool(provider("only", f"{simulator.provider_url('only')}/v1", credentials=(OUR_KEY,))))
         async with running_sidecar(cfg, environment={"KEY": "sk-ours"}) as sidecar:
             answer = await sidecar.chat(headers={"x-simulate-status": "401"})
             assert (answer.status, answer.code) == (503, "provider_unavailable")
             assert "ProviderCredential team-a/prod" in answer.text
-            assert len(tried(sidecar)) == 1, "the same key would be refused again"
+            assert answer.headers["x-should-retry"] == "false", "the same key would be refused again"
+            assert "retry-after" not in answer.headers
+            assert asked(sidecar) == [("only", "KeyRefused")]
 
     @pytest.mark.parametrize(
         ("environment", "suspended"), [({}, False), ({"KEY": "sk"}, True), ({"KEY": "s\x7f"}, False)]
@@ -207,7 +205,7 @@ class TestOurKey:
     async def test_missing_or_suspended_leaves_its_provider_out(
         self, simulator: Simulator, environment: dict[str, str], *, suspended: bool
     ) -> None:
-        reference = replace(self.REF, suspended=suspended)
+        reference = replace(OUR_KEY, suspended=suspended)
         cfg = config(
             pool(
                 provider("first", f"{simulator.provider_url('first')}/v1", credentials=(reference,)),
@@ -219,9 +217,9 @@ class TestOurKey:
         assert simulator.requests_to("first") == ()
 
     async def test_the_second_one_is_used_when_the_first_is_missing(self, simulator: Simulator) -> None:
-        second = replace(self.REF, environment_variable="OTHER")
+        second = replace(OUR_KEY, environment_variable="OTHER")
         cfg = config(
-            pool(provider("first", f"{simulator.provider_url('first')}/v1", credentials=(self.REF, second)))
+            pool(provider("first", f"{simulator.provider_url('first')}/v1", credentials=(OUR_KEY, second)))
         )
         async with running_sidecar(cfg, environment={"OTHER": "sk-other\n"}) as sidecar:
             await sidecar.chat()
@@ -237,7 +235,7 @@ class TestOurKey:
         async with running_sidecar(cfg) as sidecar:
             answer = await sidecar.chat(headers={"authorization": "Bearer x", "x-simulate-status": "401"})
             assert answer.status == 401
-            assert len(tried(sidecar)) == 1
+            assert asked(sidecar) == [("first", "CallerError")]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -277,19 +275,19 @@ async def test_interim_answers_are_not_the_answer() -> None:
         assert (await sidecar.chat()).json == COMPLETION
 
 
-class TestTries:
+class TestAttempts:
     async def test_are_at_most_so_many(self, simulator: Simulator) -> None:
         async with running_sidecar(three(simulator, retry=replace(RETRY, max_attempts=2))) as sidecar:
             answer = await sidecar.chat(headers={"x-simulate-status": "500"})
             assert answer.status == 500
-            assert tried(sidecar) == [("first", "ServerError"), ("second", "ServerError")]
+            assert asked(sidecar) == [("first", "ServerError"), ("second", "ServerError")]
 
-    async def test_end_at_a_failure_that_is_not_to_be_tried_again(self, simulator: Simulator) -> None:
+    async def test_end_at_a_failure_that_is_not_to_be_retried(self, simulator: Simulator) -> None:
         only = replace(RETRY, retry_on=(RetryOn.RATE_LIMITED,))
         async with running_sidecar(three(simulator, retry=only)) as sidecar:
             answer = await sidecar.chat(headers={"x-simulate-status": "500", "x-simulate-only": "first"})
             assert answer.status == 500
-            assert len(tried(sidecar)) == 1
+            assert len(asked(sidecar)) == 1
 
     async def test_that_all_fail_leave_the_last_providers_own_words(self, simulator: Simulator) -> None:
         async with running_sidecar(three(simulator)) as sidecar:
@@ -315,7 +313,7 @@ class TestTries:
         simulator.set_behaviour("only", _failing(503), _failing(503), _failing(None))
         async with running_sidecar(cfg) as sidecar:
             assert (await sidecar.chat()).status == 200
-            assert tried(sidecar) == [("only", "Overloaded"), ("only", "Overloaded"), ("only", "ok")]
+            assert asked(sidecar) == [("only", "Overloaded"), ("only", "Overloaded"), ("only", "ok")]
 
 
 class TestRetryAfter:
@@ -329,7 +327,7 @@ class TestRetryAfter:
         simulator.set_behaviour("only", _failing(429, retry_after="0"), _failing(None))
         async with running_sidecar(cfg) as sidecar:
             assert (await sidecar.chat()).status == 200
-            assert tried(sidecar) == [("only", "RateLimited"), ("only", "ok")]
+            assert asked(sidecar) == [("only", "RateLimited"), ("only", "ok")]
 
     @pytest.mark.parametrize("retry_after", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
     async def test_is_passed_on_when_it_is_long(self, simulator: Simulator, retry_after: str) -> None:
@@ -340,7 +338,7 @@ class TestRetryAfter:
             )
             assert answer.status == 429
             assert answer.headers["retry-after"] == retry_after
-            assert len(tried(sidecar)) == 1
+            assert len(asked(sidecar)) == 1
 
     async def test_keeps_nobody_from_another_provider(self, simulator: Simulator) -> None:
         async with running_sidecar(three(simulator)) as sidecar:

@@ -50,7 +50,7 @@ async def test_a_name_that_is_no_text_is_refused(simulator: Simulator, value: by
     ):
         data = b'{"model":"gpt-test"}'
         await app.send(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-user-id: "
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-user-id: "
             + value
             + f"\r\ncontent-length: {len(data)}\r\n\r\n".encode()
             + data
@@ -73,6 +73,39 @@ async def test_a_shadow_refuses_nobody_and_is_written_down(simulator: Simulator)
         record = sidecar.records.last
         assert record.consumer == "anonymous"
         assert [(it.rule, it.code) for it in record.would_refuse] == [("identity", "invalid_request")]
+
+
+@pytest.mark.parametrize("on_missing", OnMissing)
+@pytest.mark.parametrize("second", ["mallory", "alice", ""])
+async def test_a_name_that_is_said_twice_is_refused_whatever_it_is(
+    simulator: Simulator, second: str, on_missing: OnMissing
+) -> None:
+    """An application that passes a header of its own callers on must not be fooled about who they are."""
+    async with (
+        running_sidecar(asking_for(simulator, consumer(on_missing=on_missing))) as sidecar,
+        await sidecar.connect() as app,
+    ):
+        await app.post(ask(), head=f"x-user-id: alice\r\nX-User-Id: {second}\r\nconnection: close\r\n")
+        answer = await app.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"is given more than once" in answer
+        assert b"x-should-retry: false" in answer
+        record = sidecar.records.last
+        assert (record.code, record.rule, record.consumer) == ("invalid_request", "identity", "anonymous")
+    assert simulator.requests == ()
+
+
+async def test_a_name_that_is_said_twice_is_anonymous_to_a_shadow(simulator: Simulator) -> None:
+    identity = replace(consumer(), mode=Mode.SHADOW)
+    async with (
+        running_sidecar(asking_for(simulator, identity)) as sidecar,
+        await sidecar.connect() as app,
+    ):
+        await app.post(ask(), head="x-user-id: alice\r\nx-user-id: bob\r\nconnection: close\r\n")
+        assert (await app.rest()).startswith(b"HTTP/1.1 200 ")
+        record = sidecar.records.last
+        assert (record.consumer, [it.rule for it in record.would_refuse]) == ("anonymous", ["identity"])
+    assert "x-user-id" not in simulator.requests[-1].headers
 
 
 async def test_a_name_in_utf8_is_kept(simulator: Simulator) -> None:

@@ -1,4 +1,4 @@
-"""A key of a Secret is used from the moment it is there: by the next try, without a restart, without a failed call."""
+"""A key of a Secret is used from the moment it is there: by the next attempt, without a restart, without a failed call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tidegate_cli.simulator.behaviour import Behaviour
 from tidegate_cli.simulator.server import Simulator
 from tidegate_policy import wire
 from tidegate_policy.model import CompiledConfig, CredentialRef, ObjectRef
-from tidegate_sidecar.telemetry.records import to_json
+from tidegate_sidecar.telemetry.rendering import Renderer
 
 OLD, NEW = "sk-canary-old-0123456789abcdef", "sk-canary-new-fedcba9876543210"
 KEY = CredentialRef(
@@ -87,10 +87,10 @@ async def test_a_key_rotated_while_calls_run_fails_none_of_them(simulator: Simul
         assert NEW not in text
 
 
-async def test_a_call_in_flight_keeps_the_key_it_has_and_the_next_try_has_the_new_one(
+async def test_a_call_in_flight_keeps_the_key_it_has_and_the_next_attempt_has_the_new_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A repetition is a try: it takes the key of its own moment."""
+    """A repetition is an attempt: it takes the key of its own moment."""
     caplog.set_level(logging.INFO)
     mount = SecretMount(tmp_path / "keys", openai=OLD)
     began, go_on = asyncio.Event(), asyncio.Event()
@@ -147,7 +147,7 @@ async def test_a_missing_key_is_named_and_used_as_soon_as_it_is_there(
             "the key 'openai' of the Secret tidegate-keys holds characters that no header can carry"
             in answer.text
         )
-        records = b"".join(map(to_json, sidecar.records.all)).decode()
+        records = b"".join(map(Renderer().render, sidecar.records.all)).decode()
         for text in (answer.text, records, caplog.text, (await sidecar.admin("/metrics")).text):
             assert NEW not in text
 

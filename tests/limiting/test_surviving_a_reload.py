@@ -4,11 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate_policy.model import KeyPart, KeyType, Mode, ObjectRef, RateLimit, WorkloadIdentity
-from tidegate_sidecar.policies.base import Call, Settlement
-from tidegate_sidecar.policies.rate import RateLimiter
+from tidegate_sidecar.policies.base import NOT_ADMITTED, Facts, Outcome, Sent
+from tidegate_sidecar.policies.gcra import Gcra
+from tidegate_sidecar.policies.rate import RateGrant, RateLimiter
 
 SECOND = 1_000_000_000
-CALL = Call(model="gpt-4o", consumer="ann", headers={})
+CALL = Facts(model="gpt-4o", consumer="ann", headers={})
 CHAT = WorkloadIdentity(namespace="team-a", workload_name="chat")
 
 
@@ -39,9 +40,19 @@ def reloaded(before: RateLimiter, after: RateLimiter, now_ns: int) -> RateLimite
     return after
 
 
+def admitted(rule: RateLimiter, facts: Facts, now_ns: int) -> RateGrant:
+    grant = rule.admit(facts, now_ns)
+    assert isinstance(grant, RateGrant)
+    return grant
+
+
+def admits(rule: RateLimiter, now_ns: int) -> bool:
+    return isinstance(rule.admit(CALL, now_ns), RateGrant)
+
+
 def used(rule: RateLimiter, times: int, now_ns: int = 0) -> RateLimiter:
     for _ in range(times):
-        assert rule.admit(CALL, now_ns) is None
+        admitted(rule, CALL, now_ns)
     return rule
 
 
@@ -51,16 +62,16 @@ def left(rule: RateLimiter, now_ns: int) -> int:
 
 def test_an_unchanged_limit_goes_on_to_the_nanosecond() -> None:
     rule = reloaded(used(limiter(requests=7, per_ms=3_000), 5), limiter(requests=7, per_ms=3_000), 1)
-    assert rule.admit(CALL, 428_571_428) is not None
-    assert rule.admit(CALL, 428_571_429) is None
+    assert not admits(rule, 428_571_428)
+    assert admits(rule, 428_571_429)
 
 
 def test_a_change_of_mode_keeps_what_was_counted() -> None:
     rule = reloaded(used(limiter(mode=Mode.SHADOW), 5), limiter(), 1)
-    assert rule.admit(CALL, 1) is not None
+    assert not admits(rule, 1)
 
 
-def test_a_larger_burst_leaves_used_cells_used() -> None:
+def test_a_larger_burst_leaves_used_units_used() -> None:
     rule = reloaded(used(limiter(burst=5), 5), limiter(burst=8), 0)
     assert left(rule, 0) == 3
 
@@ -71,9 +82,9 @@ def test_a_smaller_burst_counts_at_most_itself_as_used() -> None:
     assert left(rule, 1 * SECOND) == 1
 
 
-def test_a_cell_that_is_partly_back_counts_as_used() -> None:
+def test_a_unit_that_is_partly_back_counts_as_used() -> None:
     rule = reloaded(used(limiter(burst=5), 2), limiter(requests=600, burst=5), SECOND // 2)
-    assert left(rule, SECOND // 2) == 3  # one and a half cells were out: two are
+    assert left(rule, SECOND // 2) == 3  # one and a half units were out: two are
 
 
 def test_another_key_or_another_workload_starts_afresh() -> None:
@@ -87,27 +98,42 @@ def test_another_key_or_another_workload_starts_afresh() -> None:
 
 def test_calls_that_began_before_the_reload_count_with_those_after_it() -> None:
     before, after = limiter(burst=2), limiter(burst=3)
-    first = Call(model="gpt-4o", consumer="ann", headers={})
-    assert before.admit(first, 0) is None
+    first = admitted(before, CALL, 0)
     after.carry(before, 1)
-    assert before.admit(CALL, 2) is None
-    assert after.admit(CALL, 2) is None
-    assert after.admit(CALL, 2) is not None
-    assert before.admit(CALL, 2) is not None
-    before.settle(first, Settlement.SENT, 3)
-    before.settle(CALL, Settlement.SENT, 3)
-    after.settle(CALL, Settlement.SENT, 3)
+    second, third = admitted(before, CALL, 2), admitted(after, CALL, 2)
+    assert not admits(after, 2)
+    assert not admits(before, 2)
+    for grant in (first, second, third):
+        grant.settle(Outcome(Sent.SENT), 3)
     assert (before.outstanding, after.outstanding) == (0, 0)
+
+
+def test_what_was_taken_before_the_reload_is_given_back_to_both() -> None:
+    before, after = limiter(burst=1), limiter(burst=1)
+    grant = admitted(before, CALL, 0)
+    after.carry(before, 0)
+    grant.settle(NOT_ADMITTED, 0)
+    assert admits(after, 0)
 
 
 def test_the_shared_counter_of_too_many_keys_is_carried_over() -> None:
     before = limiter(burst=2, max_keys=1)
     used(before, 1)
-    late = Call(model="gpt-4o", consumer="ben", headers={})
-    assert [before.admit(late, 0) for _ in range(2)] == [None, None]
+    late = Facts(model="gpt-4o", consumer="ben", headers={})
+    for _ in range(2):
+        admitted(before, late, 0)
     after = reloaded(before, limiter(requests=30, burst=2), 0)
-    assert after.admit(late, 0) is not None
+    assert not isinstance(after.admit(late, 0), RateGrant)
     assert after.overflowed == 2
+
+
+def test_a_debt_of_a_correction_stays_a_debt() -> None:
+    """Three units above a burst of five are three above a burst of two."""
+    gcra = Gcra(count=1, per_ns=SECOND, burst=5)
+    gcra.correct("ann", 8, 0)
+    gcra.reshape(count=2, per_ns=SECOND, burst=2, now_ns=0)
+    assert gcra.acquire("ann", 0) == 2_000  # the debt and one unit of the bucket, two a second
+    assert gcra.remaining("ann", 0) == 0
 
 
 limits = st.tuples(st.integers(1, 50), st.integers(1, 5_000), st.integers(1, 8))

@@ -19,7 +19,8 @@ from tidegate_cli.simulator.server import Simulator
 from tidegate_operator.compile.unmatched import pass_through
 from tidegate_policy.keys import PLACEHOLDER_KEY
 from tidegate_policy.model import CompiledConfig, Denial, DenialCode, ProviderType
-from tidegate_sidecar.telemetry.records import Ending, to_json
+from tidegate_sidecar.telemetry.records import Ending
+from tidegate_sidecar.telemetry.rendering import Renderer
 
 KEY = "sk-of-the-application-0123456789"
 OWN = {"authorization": f"Bearer {KEY}"}
@@ -55,7 +56,7 @@ async def test_a_call_goes_out_with_the_applications_own_key(simulator: Simulato
         assert (request.headers["x-api-key"], request.headers["anthropic-version"]) == (KEY, "2023-06-01")
 
         first, second = sidecar.records.all
-        document = json.loads(to_json(first))
+        document = json.loads(Renderer().render(first))
         assert (document["policy"], document["pass_through"]) == ("none", True)
         assert (first.provider, first.requested_model, first.ending) == (
             "openai",
@@ -124,7 +125,8 @@ async def test_a_dialect_without_a_provider_is_refused(path: str) -> None:
     async with raw_provider(echo) as raw, running_sidecar(through(raw.url, raw.url)) as sidecar:
         answer = await sidecar.send(b"{}", path=path, headers=OWN)
         assert (answer.status, answer.code) == (404, "invalid_request")
-        assert "Calls are let through below /openai/v1/" in answer.text
+        assert "Calls are let through below /" in answer.text
+        assert " /openai/v1/" in answer.text
         assert raw.calls == []
 
 
@@ -163,7 +165,7 @@ async def test_a_placeholder_beside_a_key_is_left_out() -> None:
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
 async def test_whatever_the_provider_says_comes_back_as_it_is_and_once(status: int) -> None:
-    """No second try: the SDK has its own, and nobody asked us to double them."""
+    """No second attempt: the SDK has its own, and nobody asked us to double them."""
 
     async def say(call: ProviderCall) -> None:
         await call.answer(
@@ -231,7 +233,7 @@ async def test_a_stream_that_is_cut_is_cut_for_the_application_too() -> None:
         call.cut()
         assert not (await app.rest()).endswith(b"0\r\n\r\n"), "half an answer must not pass for a whole one"
         (record,) = await sidecar.records.wait(1)
-        assert (record.ending, record.attempts[0].result) == (Ending.FAILED, "ConnectFailure")
+        assert (record.ending, record.attempts[0].result) == (Ending.FAILED, "Incomplete")
         assert await sidecar.metric(CALLS.format("failed", "openai")) == 1
 
 
@@ -278,17 +280,21 @@ async def test_the_bounds_of_size_and_of_calls_hold() -> None:
     ):
         answer = await sidecar.send(b"x" * 1_001, path="/openai/v1/files", headers=OWN)
         assert (answer.status, answer.code) == (413, "invalid_request")
-        bomb = gzip.compress(b"x" * 1_001)
-        answer = await sidecar.send(
-            bomb, path="/openai/v1/files", headers={**OWN, "content-encoding": "gzip"}
-        )
-        assert answer.status == 413
         first = tasks.create_task(sidecar.chat(headers=OWN))
         call = await raw.next()
         assert (await sidecar.chat(headers=OWN)).status == 503
         await call.answer(COMPLETION)
         assert (await first).status == 200
         assert len(raw.calls) == 1
+
+
+async def test_a_compressed_body_goes_out_as_it_came() -> None:
+    """It is not unpacked, so what it would become takes no room here."""
+    packed = gzip.compress(b"x" * 2**20)
+    async with raw_provider(echo) as raw, running_sidecar(through(raw.url), max_body_bytes=2**17) as sidecar:
+        headers = {**OWN, "content-encoding": "gzip"}
+        assert (await sidecar.send(packed, path="/openai/v1/files", headers=headers)).status == 200
+        assert (sent(raw).body, sent(raw).headers["content-encoding"]) == (packed, "gzip")
 
 
 async def test_a_call_in_flight_is_finished_before_the_process_ends() -> None:
@@ -333,7 +339,7 @@ async def test_the_applications_key_is_in_no_record_log_or_answer(
 
     async with raw_provider(quote) as raw, running_sidecar(through(raw.url)) as sidecar:
         answer = await sidecar.chat(headers=OWN, stream=stream)
-        records = b"".join(map(to_json, sidecar.records.all)).decode()
+        records = b"".join(map(Renderer().render, sidecar.records.all)).decode()
         for text in (
             answer.text,
             str(answer.headers),
@@ -379,7 +385,7 @@ async def test_a_configuration_that_lets_through_what_is_denied_is_refused(broke
 async def test_calls_under_a_policy_have_no_mark_of_it(simulator: Simulator) -> None:
     async with running_sidecar(config(pool(provider("only", f"{simulator.url}/v1")))) as sidecar:
         await sidecar.chat()
-        document = json.loads(to_json(sidecar.records.last))
+        document = json.loads(Renderer().render(sidecar.records.last))
         assert "pass_through" not in document
         assert "policy" not in document
         assert not [it for it in await sidecar.metrics() if it.startswith("tidegate_pass_through_total{")]

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +109,7 @@ async def test_no_way_of_sending_evades_the_count(way: str) -> None:
 async def test_who_asks_whether_to_send_is_told_before_sending() -> None:
     async with nearly_full() as full, await full.sidecar.connect() as app:
         await app.send(
-            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n"
             b"content-length: %d\r\n\r\n" % (ROOM // 2)
         )
         assert (await app.read_until(b"\r\n")).startswith(b"HTTP/1.1 503")
@@ -120,7 +120,7 @@ async def test_an_application_that_hangs_up_within_its_body_gives_its_room_back(
     async with nearly_full() as full:
         async with await full.sidecar.connect() as app:
             await app.send(
-                b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n{"
+                b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n{"
                 % (ROOM // 8)
             )
             await until_held(full.sidecar, 7 * ROOM // 8)
@@ -189,8 +189,20 @@ async def test_of_a_compressed_body_only_what_it_stands_for_is_held() -> None:
         assert (await call).status == 200
 
 
-async def test_an_answer_that_was_no_use_is_not_held_while_the_next_try_waits() -> None:
-    garbage = b"x" * (ROOM // 2)
+async def break_off(call: ProviderCall, body: bytes) -> None:
+    """Half an answer, after which another provider is asked."""
+    await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n" + body)
+    call.close()
+
+
+async def fail(call: ProviderCall, body: bytes) -> None:
+    await call.answer(body, status=500)
+
+
+@pytest.mark.parametrize(("answer_badly", "kept"), [(break_off, 0), (fail, ROOM // 2)])
+async def test_of_an_answer_that_was_no_use_no_more_is_held_than_may_be_said_in_the_end(
+    answer_badly: Callable[[ProviderCall, bytes], Awaitable[None]], kept: int
+) -> None:
     async with (
         raw_provider() as raw,
         running_sidecar(
@@ -200,11 +212,23 @@ async def test_an_answer_that_was_no_use_is_not_held_while_the_next_try_waits() 
     ):
         body = json.dumps(ask()).encode()
         call = tasks.create_task(sidecar.send(body))
-        await (await raw.next()).answer(garbage)
+        await answer_badly(await raw.next(), b"x" * (ROOM // 2))
         second = await raw.next()
-        assert await sidecar.metric("tidegate_held_bytes") == len(body)
+        held = await sidecar.metric("tidegate_held_bytes")
+        assert held <= len(body) + kept
         await second.answer(COMPLETION)
         assert (await call).status == 200
+
+
+async def test_an_error_without_room_is_passed_on_as_far_as_it_came() -> None:
+    """Its status is the answer."""
+    async with nearly_full() as full, asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(full.sidecar.chat())
+        await (await full.raw.next()).answer(b"x" * ROOM, status=400)
+        answer = await asked
+        assert answer.status == 400
+        assert SMALL_BYTES <= len(answer.body) <= ROOM // 4 + SMALL_BYTES
+        await full.make_room()
 
 
 @given(st.integers(1, 100), st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.booleans())))

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
-from tidegate_testing.configs import config, pool, provider
+import pytest
+from tidegate_testing.clock import FakeClock
+from tidegate_testing.configs import TIMEOUTS, config, pool, provider
 from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, delta, raw_provider
 from tidegate_testing.sidecar import running_sidecar
 from tidegate_testing.wire import Connection, ask
 
+from tidegate_operator.compile.unmatched import pass_through
+from tidegate_policy.model import ProviderType
 from tidegate_sidecar.telemetry.records import Ending
 
 EVENT = delta("x" * 16_000)
+LONG = replace(TIMEOUTS, first_token_ms=10**8, stream_idle_ms=10**8, request_ms=10**8, stream_ms=10**8)
+
 HELD_BYTES = 16 * 2**20
 """Buffers of two sockets on either side, which the kernel lets grow, and a few pieces of ours."""
 
@@ -96,3 +103,74 @@ async def test_a_large_whole_answer_may_be_read_slowly() -> None:
             await app.reader.readexactly(len(json.dumps(body)))
             await sidecar.records.wait(1)
             assert sidecar.records.last.ending is Ending.SERVED
+
+
+@pytest.mark.parametrize("how", ["held", "relayed as it comes", "a stream"])
+async def test_a_slow_but_steady_reader_is_never_cut(how: str) -> None:
+    """Whoever takes something now and then is there, however long all of it takes."""
+    clock = FakeClock()
+    body = json.dumps({**COMPLETION, "padding": "x" * 6 * 2**20}).encode()
+
+    async def answer(call: ProviderCall) -> None:
+        if how != "a stream":
+            await call.answer(body)
+            return
+        await call.begin_stream()
+        for _ in range(400):
+            await call.event(EVENT)
+        await call.event(delta("", "stop") + DONE)
+        await call.end_stream()
+
+    limit = 2**20 if how == "relayed as it comes" else 32 * 2**20
+    async with (
+        raw_provider(answer) as raw,
+        running_sidecar(
+            config(pool(provider("only", raw.url), timeouts=LONG)),
+            clock=clock.clock,
+            app_stall_ms=1_000,
+            max_response_bytes=limit,
+        ) as sidecar,
+    ):
+        address = sidecar.listening.app[0]
+        async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
+            await app.post(ask(stream=how == "a stream"), head="connection: close\r\n")
+            await app.read_until(b"\r\n\r\n")
+            for _ in range(6):
+                await app.reader.readexactly(2**20)
+                clock.advance(ms=400)
+                await sidecar.looked()
+            await app.rest()
+            await sidecar.records.wait(1)
+            assert sidecar.records.last.ending is Ending.SERVED
+
+
+async def test_a_provider_is_not_late_where_it_is_let_through_and_held_back() -> None:
+    """Events that the application does not take yet are no silence of the provider."""
+    clock = FakeClock()
+    held_back = asyncio.Event()
+
+    async def flood(call: ProviderCall) -> None:
+        await call.begin_stream()
+        while not held_back.is_set():
+            try:
+                async with asyncio.timeout(0.5):
+                    await call.event(EVENT)
+            except TimeoutError:
+                held_back.set()
+        await call.event(delta("", "stop") + DONE)
+        await call.end_stream()
+
+    async with raw_provider(flood) as raw:
+        let_through = pass_through({ProviderType.OPENAI: raw.url}).config
+        async with running_sidecar(let_through, clock=clock.clock, app_stall_ms=10**9) as sidecar:
+            address = sidecar.listening.app[0]
+            async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
+                key = "authorization: Bearer sk-0123456789abcdefghij\r\n"
+                await app.post(ask(stream=True), head=f"connection: close\r\n{key}")
+                async with asyncio.timeout(20):
+                    await held_back.wait()
+                clock.advance(ms=150_000)
+                await sidecar.looked()
+                assert (await app.rest()).endswith(DONE + b"\r\n0\r\n\r\n")
+                await sidecar.records.wait(1)
+                assert sidecar.records.last.ending is Ending.SERVED

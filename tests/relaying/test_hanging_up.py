@@ -81,7 +81,7 @@ async def test_hanging_up_within_the_body_is_no_fault_of_ours() -> None:
         await sidecar.connect() as app,
     ):
         await app.send(
-            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
+            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"
         )
         await sidecar.busy()
         app.abort()

@@ -75,21 +75,6 @@ async def test_headers_that_come_twice_go_on_twice(raw: RawProvider) -> None:
     assert [value for name, value in raw.calls[0].header_list if name == "x-tag"] == ["a", "b"]
 
 
-async def test_a_header_that_is_not_utf8_harms_no_call(raw: RawProvider) -> None:
-    async with (
-        running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
-        await sidecar.connect() as app,
-    ):
-        data = b'{"model":"gpt-test","messages":[]}'
-        await app.send(
-            b"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-name: caf\xe9\r\n"
-            + f"content-length: {len(data)}\r\n\r\n".encode()
-            + data
-        )
-        assert (await app.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        await sidecar.records.wait(1)
-
-
 async def test_constant_headers_of_a_provider_win(raw: RawProvider) -> None:
     constants = (Header(name="OpenAI-Organization", value="org-1"), Header(name="x-team", value="a"))
     async with running_sidecar(config(pool(provider("only", raw.url, headers=constants)))) as sidecar:
@@ -124,8 +109,7 @@ async def test_the_application_sees_the_providers_headers_and_ours(raw: RawProvi
         assert headers["x-tidegate-provider"] == "only"
         assert headers["x-tidegate-model"] == "gpt-test"
         assert headers["x-tidegate-attempts"] == "1"
-    assert {"set-cookie", "x-internal", "keep-alive", "transfer-encoding"}.isdisjoint(headers)
-    assert "upstream" not in headers["server"]
+    assert {"set-cookie", "x-internal", "keep-alive", "transfer-encoding", "server"}.isdisjoint(headers)
 
 
 async def test_headers_of_a_stream_are_the_same() -> None:

@@ -148,7 +148,7 @@ class TestWhatWasCountedGoesOn:
 
     async def test_by_the_breaker_of_the_same_provider(self, simulator: Simulator) -> None:
         simulator.set_behaviour("only", Behaviour(status=500))
-        sample = 'tidegate_breaker_state{pool="team-a/main",provider="only"}'
+        sample = 'tidegate_breaker_state{model="gpt-test",pool="team-a/main",provider="only"}'
         async with running_sidecar(one(simulator), clock=FakeClock().clock) as sidecar:
             await statuses(sidecar, 2)
             assert await sidecar.metric(sample) == OPEN
@@ -187,7 +187,7 @@ class TestACallInFlight:
 
                 await sidecar.reload(one(simulator, name="next", rate_limits=(limit(burst=9),)))
                 assert (await sidecar.chat()).headers["x-tidegate-provider"] == "next"
-                assert [rule.outstanding for rule in before.rate_rules] == [1]
+                assert [rule.outstanding for rule in before.rules] == [1]
 
                 await call.event(delta("", "stop") + DONE)
                 await call.end_stream()
@@ -196,7 +196,7 @@ class TestACallInFlight:
                 record = sidecar.records.last
                 assert (record.provider, record.ending) == ("former", "served")
                 assert record.config == before.digest[:12] != sidecar.pipeline.digest[:12]
-                assert [rule.outstanding for rule in before.rate_rules] == [0]
+                assert [rule.outstanding for rule in before.rules] == [0]
 
     async def test_that_is_refused_meanwhile_is_not_cut(self) -> None:
         """Neither a model that is taken away nor a pool that is suspended ends a stream that was admitted."""

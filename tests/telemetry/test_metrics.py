@@ -46,7 +46,8 @@ async def test_what_applications_make_up_makes_no_series(simulator: Simulator) -
         known = set(await sidecar.metrics())
         for _ in range(20):
             await anything()
-        assert set(await sidecar.metrics()) == known
+        metrics = await sidecar.metrics()
+        assert set(metrics) == known
         assert sum('model="other"' in sample for sample in known) > 0
 
 
@@ -70,6 +71,10 @@ async def test_the_text_is_valid_and_each_metric_says_what_it_is(simulator: Simu
         "tidegate_usage_unreported",
         "tidegate_attempts",
         "tidegate_refusals",
+        "tidegate_head_faults",
+        "tidegate_cooldowns",
+        "tidegate_upstream_connections",
+        "tidegate_stale_connections",
         "tidegate_calls_in_flight",
         "tidegate_records_dropped",
         "tidegate_config_reloads",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tidegate_testing.clock import FakeClock
-from tidegate_testing.configs import allow, config, consumer, limit, model, pool, provider
+from tidegate_testing.configs import allow, anthropic, config, consumer, limit, model, pool, provider
+from tidegate_testing.provider import COMPLETION, ProviderCall, raw_provider
 from tidegate_testing.sidecar import running_sidecar
 
 from tidegate_cli.simulator.server import Simulator
 from tidegate_policy.model import Mode
-from tidegate_sidecar.telemetry.records import CallRecord, LineWriter, to_json
+from tidegate_sidecar.telemetry.rendering import Renderer
 
 
 async def test_a_served_call_has_a_record_with_everything(simulator: Simulator) -> None:
@@ -38,7 +35,7 @@ async def test_a_served_call_has_a_record_with_everything(simulator: Simulator) 
             "small",
             headers={"x-user-id": "alice", "x-simulate-status": "500", "x-simulate-only": "first"},
         )
-        document = json.loads(to_json(sidecar.records.last))
+        document = json.loads(Renderer().render(sidecar.records.last))
         assert document == {
             "time": datetime.fromtimestamp((1_790_000_000_000_000_000 + clock.now_ns) / 1e9, UTC)
             .isoformat(timespec="milliseconds")
@@ -62,13 +59,15 @@ async def test_a_served_call_has_a_record_with_everything(simulator: Simulator) 
                     "provider": "first",
                     "result": "ServerError",
                     "status": 500,
-                    "reason": "it answered 500",
+                    "reason": "it answered 500 (server_error)",
                     "duration_ms": 0,
                 },
                 {"provider": "second", "result": "ok", "status": 200, "reason": "", "duration_ms": 0},
             ],
             "input_tokens": 1,
             "output_tokens": 6,
+            "cached_input_tokens": 0,
+            "reasoning_tokens": 0,
             "usage": "reported",
             "duration_ms": 0,
             "config": sidecar.pipeline.digest[:12],
@@ -85,7 +84,7 @@ async def test_a_record_holds_nothing_of_what_was_said(simulator: Simulator) -> 
                 stream=streaming, messages=[{"role": "user", "content": "confidential question"}], user="bob"
             )
         await sidecar.send(b'{"confidential": "malformed')
-        written = b"".join(map(to_json, sidecar.records.all)).decode()
+        written = b"".join(map(Renderer().render, sidecar.records.all)).decode()
     assert "confidential" not in written
     assert "Simulated answer" not in written
 
@@ -101,76 +100,76 @@ async def test_usage_of_zero_is_zero_and_not_unknown(simulator: Simulator) -> No
         assert (record.usage, record.input_tokens, record.output_tokens) == ("unreported", None, None)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.text(max_size=400), st.text(max_size=400))
-def test_a_record_is_one_line_whatever_is_in_it(named: str, reason: str) -> None:
-    record = CallRecord(
-        request_id="tg-1", started_wall_ns=0, requested_model=named, consumer=named, reason=reason
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-test",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "usage": {
+        "input_tokens": 3,
+        "cache_read_input_tokens": 4_000,
+        "cache_creation_input_tokens": 500,
+        "output_tokens": 7,
+    },
+}
+
+
+def event(kind: str, **more: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
+
+
+async def answer_in_anthropics_dialect(call: ProviderCall) -> None:
+    if not call.json.get("stream"):
+        await call.answer(MESSAGE)
+        return
+    await call.begin_stream()
+    await call.event(
+        event("message_start", message={**MESSAGE, "content": [], "stop_reason": None})
+        + event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        + event("content_block_delta", index=0, delta={"type": "text_delta", "text": "hello"})
+        + event("content_block_stop", index=0)
+        + event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7})
+        + event("message_stop")
     )
-    line = to_json(record)
-    assert b"\n" not in line
-    document = json.loads(line)
-    assert document.get("requested_model", "") == document.get("consumer", "") == named[:256]
-    assert document.get("reason", "") == reason
+    await call.end_stream()
 
 
-class TestTheWriter:
-    def record(self, **changes: Any) -> CallRecord:
-        return CallRecord(request_id="tg-1", started_wall_ns=0, **changes)
-
-    def test_writes_all_that_waits_before_it_ends(self) -> None:
-        stream = io.BytesIO()
-        buffered = io.BufferedWriter(_Raw(stream), 2**20)
-        with LineWriter(buffered, lambda: None) as writer:
-            for _ in range(100):
-                writer(self.record())
-        assert stream.getvalue().count(b"\n") == 100
-
-    def test_drops_and_counts_what_nobody_takes(self) -> None:
-        """A reader that stalls must not stall calls."""
-        reading, dropped = threading.Event(), []
-
-        class Stalled(io.BytesIO):
-            def write(self, data: Any) -> int:
-                assert reading.wait(10)
-                return super().write(data)
-
-        with LineWriter(Stalled(), lambda: dropped.append(1), depth=5) as writer:
-            for _ in range(100):
-                writer(self.record())
-            assert 94 <= len(dropped) <= 95
-            reading.set()
-
-    @pytest.mark.parametrize("error", [BrokenPipeError, ValueError])
-    def test_goes_on_when_nobody_reads_any_more(self, error: type[Exception]) -> None:
-        dropped = []
-
-        class Closed(io.BytesIO):
-            def write(self, _: Any) -> int:
-                raise error
-
-        with LineWriter(Closed(), lambda: dropped.append(1)) as writer:
-            for _ in range(10):
-                writer(self.record())
-        assert len(dropped) == 10
-
-    def test_survives_a_record_that_is_no_text(self) -> None:
-        stream, dropped = io.BytesIO(), []
-        with LineWriter(stream, lambda: dropped.append(1)) as writer:
-            writer(self.record(consumer="\udcff"))
-            writer(self.record(consumer="alice"))
-        assert stream.getvalue().count(b"\n") == 1
-        assert len(dropped) == 1
+@pytest.mark.parametrize("stream", [False, True])
+async def test_input_from_anthropics_cache_is_told_apart(stream: bool) -> None:
+    """`input_tokens` of Anthropic has none of it: without these fields most of such a call would be invisible."""
+    async with (
+        raw_provider(answer_in_anthropics_dialect) as raw,
+        running_sidecar(config(pool(anthropic("claude", raw.url)))) as sidecar,
+    ):
+        assert (await sidecar.messages(stream=stream)).status == 200
+        document = json.loads(Renderer().render(sidecar.records.last))
+        assert {name: value for name, value in document.items() if name.endswith("_tokens")} == {
+            "input_tokens": 3,
+            "output_tokens": 7,
+            "cached_input_tokens": 4_000,
+            "cache_write_tokens": 500,
+        }
+        where = 'model="claude-test",pool="team-a/main",provider="claude"'
+        metrics = await sidecar.metrics()
+        assert metrics[f'ai_tokens_total{{direction="cached_input",{where}}}'] == 4_000
+        assert metrics[f'ai_tokens_total{{direction="cache_write",{where}}}'] == 500
 
 
-class _Raw(io.RawIOBase):
-    """An unbuffered stream, as the end of a pipe is."""
+async def test_input_from_openais_cache_is_a_part_of_the_input() -> None:
+    async def answer(call: ProviderCall) -> None:
+        usage = {
+            "prompt_tokens": 4_003,
+            "completion_tokens": 7,
+            "prompt_tokens_details": {"cached_tokens": 4_000},
+        }
+        await call.answer({**COMPLETION, "usage": usage})
 
-    def __init__(self, inner: io.BytesIO) -> None:
-        self._inner = inner
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        return self._inner.write(bytes(data))
+    async with (
+        raw_provider(answer) as raw,
+        running_sidecar(config(pool(provider("gpt", raw.url)))) as sidecar,
+    ):
+        assert (await sidecar.chat()).status == 200
+        record = sidecar.records.last
+        assert (record.input_tokens, record.cached_input_tokens) == (4_003, 4_000)

@@ -17,7 +17,7 @@ from tidegate_policy.model import CompiledConfig, CredentialRef, Header, ObjectR
 from tidegate_sidecar.admin import is_loopback
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.settings import read
-from tidegate_sidecar.telemetry.records import to_json
+from tidegate_sidecar.telemetry.rendering import Renderer
 
 CANARY = "sk-canary-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 PLACEHOLDER = "sk-placeholder-of-the-application"
@@ -134,7 +134,7 @@ async def test_a_provider_that_quotes_the_key_is_not_believed(
         outputs = {
             "body": answer.text,
             "headers": str(answer.headers),
-            "record": b"".join(map(to_json, sidecar.records.all)).decode(),
+            "record": b"".join(map(Renderer().render, sidecar.records.all)).decode(),
             "record's repr": repr(sidecar.records.all),
         }
         for path in ("/config", "/metrics", "/healthz", "/readyz"):

@@ -26,7 +26,7 @@ from tidegate_policy.model import CompiledConfig, Dialect
 from tidegate_runtime import loop
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.proxy.server import ListenError
+from tidegate_sidecar.downstream.listener import ListenError
 from tidegate_sidecar.settings import Address
 
 _MODELS: Final = {Dialect.OPENAI: "gpt-5.4-mini", Dialect.ANTHROPIC: "claude-haiku-5-5"}

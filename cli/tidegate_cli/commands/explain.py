@@ -57,7 +57,7 @@ def _print(question: Question, found: Answer) -> None:
     say(f"  {_verdict(found)}", style="red" if found.refusal else "green", to=sys.stdout)
     _section("Policies that apply", ("object", "attached to", "defined at"), found.policies)
     _section(
-        "Providers, in the order of trying",
+        "Providers, in the order in which they are asked",
         ("provider", "priority", "share of it", "asked for", "address", "key"),
         [tuple(str(cell) for cell in provider) for provider in found.providers],
     )

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from tidegate_operator.compile.unmatched import REFUSE, UNMATCHED
-from tidegate_sidecar.settings import ADMIN_PORT, APP_PORT, Address, parse_address
+from tidegate_sidecar.settings import ADMIN_PORT, APP_PORT, Address, parse_address, parse_host
 
 ERRORS: Final = 1
 """Exit code where files are wrong or something that is needed is not there."""
@@ -30,6 +30,19 @@ class AddressType(click.ParamType[Address]):
             return value
         try:
             return parse_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HostType(click.ParamType[str]):
+    """A host's name or address, without a port."""
+
+    name = "NAME"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a host; what is none is a usage error."""
+        try:
+            return parse_host(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -65,6 +78,14 @@ listen_option = click.option(
     default=f"127.0.0.1:{APP_PORT}",
     show_default=True,
     help="Where applications call.",
+)
+
+allow_host_option = click.option(
+    "--allow-host",
+    "allow_hosts",
+    type=HostType(),
+    multiple=True,
+    help="Another name by which applications call, such as a container's; at any port. May be given several times.",
 )
 
 admin_option = click.option(

@@ -14,6 +14,7 @@ from tidegate_cli.commands.options import (
     ERRORS,
     USAGE,
     admin_option,
+    allow_host_option,
     files_option,
     listen_option,
     unmatched_option,
@@ -25,10 +26,11 @@ from tidegate_cli.terminal import say
 from tidegate_runtime import loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import Listening
-from tidegate_sidecar.proxy.server import ListenError
+from tidegate_sidecar.downstream.listener import ListenError
 from tidegate_sidecar.settings import Address, Settings
+from tidegate_sidecar.telemetry.line_writer import LineWriter
 from tidegate_sidecar.telemetry.metrics import Metrics
-from tidegate_sidecar.telemetry.records import LineWriter
+from tidegate_sidecar.upstream.tls import TlsFileError
 
 SIMULATED: Final = (
     "Every provider is replaced by a simulated one and no key is used: nothing leaves this machine."
@@ -40,6 +42,7 @@ SIMULATED: Final = (
 @workload_option
 @unmatched_option
 @listen_option
+@allow_host_option
 @admin_option
 @click.option(
     "--keys",
@@ -54,6 +57,7 @@ def run(
     workload: str | None,
     unmatched: str,
     listen: Address,
+    allow_hosts: tuple[str, ...],
     admin: Address,
     keys: Path | None,
     demo: bool,
@@ -64,6 +68,7 @@ def run(
     are read from the environment variables that ProviderCredentials name, or from files in the folder --keys.
     """
     settings = settings_or_exit(listen, admin)
+    settings = replace(settings, allow_hosts=(*settings.allow_hosts, *allow_hosts))
     if keys is not None:
         settings = replace(settings, keys_dir=str(keys))
     compiled = compile_or_exit(paths, unmatched)
@@ -81,11 +86,20 @@ def run(
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
             drained = loop.run(
-                serve(serving, records=records, metrics=metrics, on_listening=lambda it: _greet(it, serving))
+                serve(
+                    serving,
+                    records=records,
+                    metrics=metrics,
+                    on_listening=lambda it: _greet(it, serving),
+                    flush=records.flush,
+                )
             )
     except ListenError as error:
         say(busy(error, settings))
         sys.exit(ERRORS)
+    except TlsFileError as error:
+        say(str(error))
+        sys.exit(USAGE)
     sys.exit(0 if drained else ERRORS)
 
 

@@ -14,7 +14,7 @@ from tidegate_cli.signals import stop_on_signals
 from tidegate_cli.simulator import server
 from tidegate_cli.simulator.behaviour import INSTRUCTIONS, Behaviour, BehaviourError, behaviour_from_flags
 from tidegate_cli.terminal import say
-from tidegate_sidecar.proxy.server import ListenError
+from tidegate_sidecar.downstream.listener import ListenError
 from tidegate_sidecar.settings import Address
 
 

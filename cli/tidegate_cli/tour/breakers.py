@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tidegate_policy.units import format_duration
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.clock import Clock
-from tidegate_sidecar.config.pipeline import ProviderState
+from tidegate_sidecar.config.targets import ProviderState
 from tidegate_sidecar.policies.breaker import State
 from tidegate_sidecar.telemetry.records import CallRecord, Ending
 
@@ -19,17 +19,19 @@ class BreakerWatch:
 
     listening: Listening
     clock: Clock = field(default_factory=Clock)
-    _told: dict[tuple[str, str, State], int] = field(default_factory=dict)
+    _told: dict[tuple[str, str, str, State], int] = field(default_factory=dict)
 
     def changes(self) -> Iterator[str]:
         """What breakers have done since the last time, a sentence for each."""
         for pool, state in self._all():
-            breaker, name = state.breaker, state.provider.name
-            if self._is_new(pool, state, State.OPEN):
-                wait = format_duration(breaker.opened_for_ms)
-                yield f"the breaker of {name} has opened ({breaker.reason}): it is left alone for {wait}"
-            if self._is_new(pool, state, State.CLOSED):
-                yield f"the breaker of {name} has closed: the probe succeeded"
+            name = state.provider.name
+            for model, breaker in state.breakers.each():
+                which = f"the breaker of {name} for {model}" if model else f"the breaker of {name}"
+                if self._is_new(pool, name, model, State.OPEN, breaker.transitions[State.OPEN]):
+                    wait = format_duration(breaker.opened_for_ms)
+                    yield f"{which} has opened ({breaker.reason}): it is left alone for {wait}"
+                if self._is_new(pool, name, model, State.CLOSED, breaker.transitions[State.CLOSED]):
+                    yield f"{which} has closed: the probe succeeded"
 
     def skipped(self, record: CallRecord) -> tuple[str, ...]:
         """Providers that would have come before the one that served a call, had their breakers not been open."""
@@ -38,28 +40,35 @@ class BreakerWatch:
         now_ns = self.clock.monotonic_ns()
         states = [state for pool, state in self._all() if pool == record.pool]
         served = next((state for state in states if state.provider.name == record.provider), None)
-        tried = {attempt.provider for attempt in record.attempts}
-        return tuple(
-            f"{state.provider.name} left alone (breaker open: {state.breaker.reason})"
+        if served is None:
+            return ()
+        asked = {attempt.provider for attempt in record.attempts}
+        before = [
+            state
             for state in states
-            if served is not None
-            and state.provider.name not in tried
-            and state.adapter.dialect is served.adapter.dialect
+            if state.provider.name not in asked
+            and state.dialect is served.dialect
             and state.provider.priority < served.provider.priority
-            and state.breaker.state(now_ns) is State.OPEN
+        ]
+        return tuple(
+            f"{state.provider.name} left alone: {standing.reason}"
+            for state in before
+            if (standing := state.breakers.standing(record.model, now_ns)) is not None
         )
 
     def wait_ms(self, provider: str) -> int:
-        """How long until `provider` may be asked, at best."""
+        """How long until `provider` may be asked for every model, at best."""
         now_ns = self.clock.monotonic_ns()
-        return max(
-            (it.breaker.retry_after_ms(now_ns) for _, it in self._all() if it.provider.name == provider),
-            default=0,
-        )
+        waits = [
+            breaker.retry_after_ms(now_ns)
+            for _, state in self._all()
+            if state.provider.name == provider
+            for _, breaker in state.breakers.each()
+        ]
+        return max(waits, default=0)
 
-    def _is_new(self, pool: str, state: ProviderState, to: State) -> bool:
-        key = (pool, state.provider.name, to)
-        count = state.breaker.transitions[to]
+    def _is_new(self, pool: str, provider: str, model: str, to: State, count: int) -> bool:
+        key = (pool, provider, model, to)
         is_new = count > self._told.get(key, 0)
         self._told[key] = count
         return is_new

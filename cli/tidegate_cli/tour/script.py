@@ -61,7 +61,7 @@ class Step:
     title: str
     asks: tuple[Ask, ...]
     is_after_recovery: bool = False
-    """The calls wait until the breaker lets `FIRST_PROVIDER` be tried again."""
+    """The calls wait until the breaker lets `FIRST_PROVIDER` be asked again."""
 
 
 STEPS: Final = (

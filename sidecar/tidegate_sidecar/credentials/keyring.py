@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from tidegate_policy.model import CredentialRef, Provider
 from tidegate_sidecar.credentials.mounted import MountedKeys, usable
+from tidegate_sidecar.proxy.redact import spellings
+
+MAX_REMEMBERED: Final = 256
+"""Credentials whose last key is remembered; more than one configuration has."""
 
 
 class Key:
     """A provider's key. Its text shows only where `reveal` is called; everywhere else it is the credential's name."""
 
-    __slots__ = ("_text", "credential")
+    __slots__ = ("_text", "credential", "spellings")
 
     def __init__(self, credential: CredentialRef, text: str) -> None:
         """Keep `text` out of every representation."""
         self.credential = credential
         self._text = text
+        self.spellings = spellings(text)
+        """The key as a provider may quote it; like the key itself for nothing but to be taken out of what is said."""
 
     def reveal(self) -> str:
         """The key itself: for the request header and for redaction, nothing else."""
@@ -33,7 +40,7 @@ class NoKeyError(LookupError):
 class Keyring:
     """Finds the key of a provider at the moment when it is needed.
 
-    The environment of a process cannot change while it runs; a mounted Secret can, and a try takes the key of its
+    The environment of a process cannot change while it runs; a mounted Secret can, and an attempt takes the key of its
     moment. A key that is missing is reported with the provider that misses it.
     """
 
@@ -41,6 +48,7 @@ class Keyring:
         """Take keys from `environment` and from `mounted`, which somebody else keeps up to date."""
         self._environment = environment
         self._mounted = MountedKeys() if mounted is None else mounted
+        self._last: dict[int, Key] = {}
 
     def __repr__(self) -> str:
         return f"<Keyring with {self._mounted!r}>"
@@ -60,9 +68,19 @@ class Keyring:
                 continue
             text, problem = self._look_up(credential)
             if text:
-                return Key(credential, text)
+                return self._key(credential, text)
             reasons.append(f"{credential.source}: {problem}")
         raise NoKeyError("; ".join(reasons))
+
+    def _key(self, credential: CredentialRef, text: str) -> Key:
+        """The key of the last call if it is still the same, so that a call need not make its spellings."""
+        last = self._last.get(id(credential))
+        if last is not None and last.credential is credential and last.reveal() == text:
+            return last
+        if len(self._last) >= MAX_REMEMBERED:
+            self._last.clear()
+        key = self._last[id(credential)] = Key(credential, text)
+        return key
 
     def _look_up(self, credential: CredentialRef) -> tuple[str, str]:
         """The key and nothing, or nothing and why there is none."""

@@ -1,4 +1,4 @@
-"""Decisions about calls, and nothing else: rate limits, circuit breakers, retries, the choice of a provider.
+"""Decisions about calls and their attempts, and nothing else: limits, breakers, cooldowns, retries, whom to ask.
 
 Everything here is pure and synchronous: time comes in as `now_ns` (monotonic nanoseconds), chance as a number in
 [0, 1), and a decision goes out as a value. It must not know of sockets, clocks, logs, metrics or HTTP; whoever calls

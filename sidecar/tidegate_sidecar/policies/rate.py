@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Final
 
-from tidegate_policy.model import KeyType, Mode, RateLimit, WorkloadIdentity
+from tidegate_policy.model import KeyPart, KeyType, Mode, RateLimit, WorkloadIdentity
 from tidegate_policy.patterns import STAR, matches_any
 from tidegate_policy.units import format_duration
-from tidegate_sidecar.policies.base import Call, Rejected, Settlement
-from tidegate_sidecar.policies.cells import MAX_KEYS, Cells, Key
+from tidegate_sidecar.policies.base import Facts, Outcome, Rejected, Sent
+from tidegate_sidecar.policies.gcra import MAX_KEYS, Gcra, Key
 
 MAX_VALUE_LENGTH: Final = 64
 """Longer values of a key (a header can have kilobytes) are kept as a digest, so that memory stays bounded."""
@@ -17,39 +19,58 @@ MAX_VALUE_LENGTH: Final = 64
 MAX_MODELS_REMEMBERED: Final = 1_024
 """Model names whose match is remembered; the application may invent names without end."""
 
-_ATTRIBUTES: Final = {
-    KeyType.CONSUMER: "consumer",
-    KeyType.MODEL: "model",
-    KeyType.PROVIDER: "provider",
-    KeyType.HEADER: "",
-}
-"""Parts of a key that come from the call, by the attribute of `Call`; a header has none."""
+_VARYING: Final = frozenset({KeyType.CONSUMER, KeyType.MODEL, KeyType.PROVIDER, KeyType.HEADER})
+"""Parts of a key that come from the facts; the others are what the pod is."""
 
-_NOT_ADMITTED: Final = Settlement.NOT_ADMITTED  # members of an enum are slow to look up
+_NOT_ADMITTED: Final = Sent.NOT_ADMITTED  # members of an enum are slow to look up
 
 _MS_NS: Final = 1_000_000
+
+
+class RateGrant:
+    """One unit of a limit, used by a call. It knows its key, so the facts need not be kept for it.
+
+    It holds nothing else: where a limit has no key that varies, all its grants are one object.
+    """
+
+    __slots__ = ("_key", "_limiter")
+
+    def __init__(self, limiter: RateLimiter, key: Key | None) -> None:
+        """Key None: the limit does not count this call, and nothing was used."""
+        self._limiter = limiter
+        self._key = key
+
+    def settle(self, outcome: Outcome, now_ns: int) -> None:
+        """Only `NOT_ADMITTED` gives the unit back; a call that was admitted counts, whatever became of it."""
+        self._limiter.outstanding -= 1
+        if outcome.sent is _NOT_ADMITTED and self._key is not None:
+            self._limiter.gcra.refund(self._key, now_ns)
 
 
 class RateLimiter:
     """One `RateLimit` as it runs.
 
     The pod's own facts are the same for every call of a process: they decide whether counts may be carried over,
-    and what tells calls apart here is only the parts of the key that come from the call.
+    and what tells calls apart here is only the parts of the key that come from the facts.
 
     Attributes:
         limit: the rule.
         mode: Shadow rules count as if they were enforced, so that a change to Enforce starts from the truth.
-        per_attempt: the key has the provider in it, so each try counts rather than each call.
-        outstanding: calls admitted and not settled yet.
+        per_attempt: the key has the provider in it, so each attempt counts rather than each call.
+        gcra: what was used; two limiters have the same one after a reload.
+        outstanding: grants that are not settled yet.
     """
 
     __slots__ = (
-        "_cells",
         "_counted",
         "_patterns",
+        "_readers",
         "_scope",
         "_text",
+        "_uncounted",
         "_varying",
+        "_without_key",
+        "gcra",
         "limit",
         "mode",
         "outstanding",
@@ -65,20 +86,21 @@ class RateLimiter:
         self.limit = limit
         self.mode: Mode = limit.mode
         self.per_attempt = any(part.type is KeyType.PROVIDER for part in limit.key)
+        self.gcra = Gcra(
+            count=limit.requests, per_ns=limit.per_ms * _MS_NS, burst=limit.burst, max_keys=max_keys
+        )
         self.outstanding = 0
         self._scope = tuple(
-            (part.type, _fact(part.type, identity)) for part in limit.key if part.type not in _ATTRIBUTES
+            (part.type, _fact(part.type, identity)) for part in limit.key if part.type not in _VARYING
         )
-        self._varying = tuple(
-            (_ATTRIBUTES[part.type], part.header) for part in limit.key if part.type in _ATTRIBUTES
-        )
+        self._varying = tuple(part for part in limit.key if part.type in _VARYING)
+        self._readers = tuple(_reader(part) for part in self._varying)
+        self._without_key = RateGrant(self, "")
+        self._uncounted = RateGrant(self, None)
         # None: every model counts, the usual case, and nothing needs to be looked up.
         self._patterns = None if STAR in limit.models else limit.models
         self._counted: dict[str, bool] = {}
         self._text = f"{limit.requests} per {format_duration(limit.per_ms)}, burst {limit.burst}"
-        self._cells = Cells(
-            count=limit.requests, per_ns=limit.per_ms * _MS_NS, burst=limit.burst, max_keys=max_keys
-        )
 
     def __repr__(self) -> str:
         return (
@@ -89,50 +111,41 @@ class RateLimiter:
     @property
     def keys(self) -> int:
         """Values of the key that are counted apart at the moment."""
-        return len(self._cells)
+        return len(self.gcra)
 
     @property
     def overflowed(self) -> int:
         """Calls admitted through the counter that keys share when there are too many of them."""
-        return self._cells.overflowed
+        return self.gcra.overflowed
 
-    def admit(self, call: Call, now_ns: int) -> Rejected | None:
-        """Use one cell of the call's key, or say when there will be one."""
-        if self._patterns is None or self._counts(call.model):
-            wait_ms = self._cells.take(self.key_of(call), now_ns)
-            if wait_ms is not None:
-                limit = self.limit
-                return Rejected(
-                    rule=limit.name,
-                    source=limit.source,
-                    retry_after_ms=wait_ms,
-                    limit=self._text,
-                    remaining=0,
-                )
+    def admit(self, facts: Facts, now_ns: int) -> RateGrant | Rejected:
+        """Use one unit of the facts' key, or say when there will be one."""
+        if self._patterns is not None and not self._counts(facts.model):
+            self.outstanding += 1
+            return self._uncounted
+        key = self.key_of(facts) if self._readers else ""
+        wait_ms = self.gcra.acquire(key, now_ns)
+        if wait_ms:
+            return Rejected(
+                rule=self.limit.name,
+                source=self.limit.source,
+                retry_after_ms=wait_ms,
+                limit=self._text,
+                remaining=0,
+            )
         self.outstanding += 1
-        return None
-
-    def settle(self, call: Call, settlement: Settlement, now_ns: int) -> None:
-        """Only `NOT_ADMITTED` gives the cell back; a call that was admitted counts, whatever became of it."""
-        self.outstanding -= 1
-        if settlement is not _NOT_ADMITTED:
-            return
-        if self._patterns is None or self._counts(call.model):
-            self._cells.give_back(self.key_of(call), now_ns)
+        return RateGrant(self, key) if key else self._without_key
 
     def remaining(self, key: Key, now_ns: int) -> int:
         """Calls with this key that would be admitted now, all at once."""
-        return self._cells.remaining(key, now_ns)
+        return self.gcra.remaining(key, now_ns)
 
-    def key_of(self, call: Call) -> Key:
-        """What the limit counts `call` under: the one value that varies, or a tuple of them; empty for none."""
-        varying = self._varying
-        if not varying:
-            return ""
-        if len(varying) == 1:
-            attribute, header = varying[0]
-            return _value(call, attribute, header)
-        return tuple([_value(call, attribute, header) for attribute, header in varying])
+    def key_of(self, facts: Facts) -> Key:
+        """What the limit counts under: the one value that varies, or a tuple of them; empty for none."""
+        readers = self._readers
+        if len(readers) == 1:
+            return _bounded(readers[0](facts))
+        return tuple([_bounded(read(facts)) for read in readers]) if readers else ""
 
     def carry(self, previous: RateLimiter, now_ns: int) -> None:
         """Go on counting where `previous`, the same rule of the configuration before, is now.
@@ -144,8 +157,8 @@ class RateLimiter:
         if (self._scope, self._varying) != (previous._scope, previous._varying):
             return
         limit = self.limit
-        self._cells = previous._cells
-        self._cells.reshape(
+        self.gcra = previous.gcra
+        self.gcra.reshape(
             count=limit.requests, per_ns=limit.per_ms * _MS_NS, burst=limit.burst, now_ns=now_ns
         )
 
@@ -168,8 +181,18 @@ def _fact(kind: KeyType, identity: WorkloadIdentity) -> tuple[str, ...]:
     return (identity.namespace, identity.pod)
 
 
-def _value(call: Call, attribute: str, header: str) -> str:
-    value: str = getattr(call, attribute) if attribute else call.headers.get(header, "")
+def _reader(part: KeyPart) -> Callable[[Facts], str]:
+    if part.type is KeyType.CONSUMER:
+        return attrgetter("consumer")
+    if part.type is KeyType.MODEL:
+        return attrgetter("model")
+    if part.type is KeyType.PROVIDER:
+        return attrgetter("provider")
+    name = part.header
+    return lambda facts: facts.headers.get(name, "")
+
+
+def _bounded(value: str) -> str:
     if len(value) <= MAX_VALUE_LENGTH:
         return value
     # A digest with its "#" is longer than any value kept as it is, so the two are never taken for each other.

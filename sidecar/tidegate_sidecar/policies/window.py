@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 BUCKETS: Final = 10
@@ -11,7 +12,7 @@ BUCKETS: Final = 10
 class Window:
     """`kinds` counters, each a sum over the last `span_ns`. Memory does not grow with traffic."""
 
-    __slots__ = ("_bucket_ns", "_buckets", "_newest", "_totals", "span_ns")
+    __slots__ = ("_bucket", "_bucket_ns", "_buckets", "_ends_ns", "_newest", "_totals", "span_ns")
 
     def __init__(self, span_ns: int, kinds: int) -> None:
         """Start empty; kinds are numbered from 0."""
@@ -20,17 +21,24 @@ class Window:
         self._buckets = [[0] * kinds for _ in range(BUCKETS)]
         self._totals = [0] * kinds
         self._newest = 0
+        self._bucket = self._buckets[0]
+        self._ends_ns = self._bucket_ns
 
-    def add(self, kind: int, now_ns: int) -> None:
-        """Count one of `kind`."""
-        self._roll(now_ns)
-        self._buckets[self._newest % BUCKETS][kind] += 1
-        self._totals[kind] += 1
+    def add(self, kinds: Sequence[int], now_ns: int) -> Sequence[int]:
+        """Count one of each of `kinds`; the totals after that, as `totals` has them."""
+        if now_ns >= self._ends_ns:
+            self._roll(now_ns)
+        bucket, totals = self._bucket, self._totals
+        for kind in kinds:
+            bucket[kind] += 1
+            totals[kind] += 1
+        return totals
 
-    def total(self, kind: int, now_ns: int) -> int:
-        """How many of `kind` there were."""
-        self._roll(now_ns)
-        return self._totals[kind]
+    def totals(self, now_ns: int) -> Sequence[int]:
+        """How many of each kind there were; holds until the next call of a method."""
+        if now_ns >= self._ends_ns:
+            self._roll(now_ns)
+        return self._totals
 
     def clear(self) -> None:
         """Forget everything."""
@@ -39,10 +47,11 @@ class Window:
         self._totals[:] = [0] * len(self._totals)
 
     def _roll(self, now_ns: int) -> None:
-        """Forget the buckets that are too old; at most all of them, however long nothing was counted."""
+        """Begin the bucket of `now_ns`.
+
+        Forgets what is too old: at most all buckets, however long nothing was counted.
+        """
         index = now_ns // self._bucket_ns
-        if index <= self._newest:
-            return
         for passed in range(max(self._newest + 1, index - BUCKETS + 1), index + 1):
             bucket = self._buckets[passed % BUCKETS]
             for kind, count in enumerate(bucket):
@@ -50,3 +59,5 @@ class Window:
                     self._totals[kind] -= count
                     bucket[kind] = 0
         self._newest = index
+        self._bucket = self._buckets[index % BUCKETS]
+        self._ends_ns = (index + 1) * self._bucket_ns

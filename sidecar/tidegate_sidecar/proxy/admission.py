@@ -1,85 +1,94 @@
-"""Everything that may refuse a call before a provider is chosen (PURE)."""
+"""The shell around policies: waits for rights that have to be got from elsewhere and for turns in queues, asks again, gives up in time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Final
 
-from tidegate_policy.model import Dialect, Mode
-from tidegate_sidecar.config.pipeline import Pipeline
-from tidegate_sidecar.policies.base import Call, Rejected
-from tidegate_sidecar.proxy import identify
-from tidegate_sidecar.routing.refusal import Refusal, rate_limited, suspended
-from tidegate_sidecar.routing.router import Route, is_allowed, not_allowed
-from tidegate_sidecar.telemetry.metrics import OTHER
-from tidegate_sidecar.telemetry.records import CallRecord, Decision
+from tidegate_sidecar.policies.base import Admitted, Facts, Needs, PolicySet, Rejected, Wait
 
+ACQUIRE_S: Final = 0.05
+"""How long a call waits for rights from a store."""
 
-class HasMode(Protocol):
-    """A rule that may be only a shadow."""
-
-    @property
-    def mode(self) -> Mode:
-        """Enforce or Shadow."""
-        ...
+ASKED_AGAIN: Final = 2
+"""How often policies are asked again after rights or a turn have come, since others may have taken them by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A call that may go; its rules have to be settled."""
+class Acquisitions:
+    """Rights that are being got at the moment: calls that need the same wait for the same answer."""
 
-    route: Route
-    call: Call
+    __slots__ = ("_running",)
 
+    def __init__(self) -> None:
+        self._running: dict[Hashable, asyncio.Future[bool | None]] = {}
 
-def admit(
-    pipeline: Pipeline,
-    record: CallRecord,
-    *,
-    dialect: Dialect,
-    model: str,
-    headers: Mapping[str, str],
-    now_ns: int,
-) -> Admitted | Refusal:
-    """Decide about one call and write into `record` what was found out; what reserves comes last."""
-    config = pipeline.config
-    consumer, missing = identify.consumer_of(config.consumer, headers)
-    record.consumer = consumer
-    if missing is not None and _is_final(record, missing, config.consumer):
-        return missing
-    route = pipeline.router.resolve(dialect, model)
-    if isinstance(route, Refusal):
-        return route
-    pool = pipeline.pools[route.pool]
-    record.model, record.pool = route.model, pool.label
-    record.model_label = route.model if route.is_listed else OTHER
-    for allowed in config.allow_models:
-        if not is_allowed(route.model, allowed):
-            refusal = not_allowed(route.model, allowed, pipeline.router.names(dialect))
-            if _is_final(record, refusal, allowed):
-                return refusal
-    if pool.pool.suspended:
-        return suspended(pool.pool.source)
-    call = Call(model=route.model, consumer=consumer, headers=headers)
-    verdict = pipeline.call_rules.admit(call, now_ns)
-    note_shadows(record, verdict.would_reject)
-    return Admitted(route, call) if verdict.rejected is None else rate_limited(verdict.rejected)
+    async def get(self, needs: Needs) -> bool:
+        """Get what is needed, or wait for the one who does; False where it was not to be had in time.
 
+        Whoever comes first asks, and what comes of it holds for all that wait. If that call is cancelled, the next of
+        them asks in its place.
+        """
+        while True:
+            running = self._running.get(needs.key)
+            if running is None:
+                return await self._acquire(needs)
+            try:
+                async with asyncio.timeout(ACQUIRE_S):
+                    is_there = await asyncio.shield(running)
+            except TimeoutError:
+                return False
+            if is_there is not None:
+                return is_there
 
-def note_shadows(record: CallRecord, would_reject: tuple[Rejected, ...]) -> None:
-    """Write down limits in Shadow mode that would have refused."""
-    for limit in would_reject:
-        _note(record, rate_limited(limit))
-
-
-def _is_final(record: CallRecord, refusal: Refusal, rule: HasMode | None) -> bool:
-    """Whether a refusal counts; one of a rule in Shadow is only written down."""
-    if rule is None or rule.mode is Mode.ENFORCE:
+    async def _acquire(self, needs: Needs) -> bool:
+        running = self._running[needs.key] = asyncio.get_running_loop().create_future()
+        is_there: bool | None = False
+        try:
+            async with asyncio.timeout(ACQUIRE_S):
+                await needs.acquire()
+            is_there = True
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            # A value: whoever waits could not tell a future that is cancelled from a call that is.
+            is_there = None
+            raise
+        finally:
+            del self._running[needs.key]
+            running.set_result(is_there)
         return True
-    _note(record, refusal)
-    return False
 
 
-def _note(record: CallRecord, refusal: Refusal) -> None:
-    record.would_refuse.append(Decision(str(refusal.source or ""), refusal.rule, refusal.case.code))
+async def admit(
+    policies: PolicySet, facts: Facts, now_ns: Callable[[], int], acquisitions: Acquisitions, *, due_ns: int
+) -> Admitted | Rejected:
+    """Ask `policies`, waiting for what they need, until they have granted or refused; nobody queues beyond `due_ns`."""
+    verdict = policies.admit(facts, now_ns())
+    for _ in range(ASKED_AGAIN):
+        if isinstance(verdict, Admitted | Rejected):
+            return verdict
+        if isinstance(verdict, Needs):
+            is_there = await acquisitions.get(verdict)
+        else:
+            is_there = await _turn(
+                verdict, within_s=min(verdict.max_wait_ms / 1e3, (due_ns - now_ns()) / 1e9)
+            )
+        if not is_there:
+            return verdict.otherwise
+        verdict = policies.admit(facts, now_ns())
+    return verdict if isinstance(verdict, Admitted | Rejected) else verdict.otherwise
+
+
+async def _turn(wait: Wait, *, within_s: float) -> bool:
+    """Stand in a queue; False where the turn did not come in time."""
+    turn = asyncio.get_running_loop().create_future()
+    leave = wait.join(lambda: None if turn.done() else turn.set_result(None))
+    try:
+        async with asyncio.timeout(within_s):
+            await turn
+    except TimeoutError:
+        return False
+    finally:
+        leave()
+    return True

@@ -1,76 +1,89 @@
-"""One request's whole life: identify, route, admit, dispatch, settle, record.
+"""One call's whole life, on one screen: what is asked of it, what is taken, who is asked, what is delivered, what is written down.
 
-Each step is a decision that is made elsewhere, without I/O, or a carrying out of one. Every request ends in
-`record`, whatever happened, with the rules it took from given back exactly once.
+Each phase is a decision that is made elsewhere, without I/O, or a carrying out of one. Every request ends in a record,
+whatever happened, also one that is no HTTP, with everything that it took given back exactly once.
+
+    receive ─ identify ─ access ─ resolve ─ gate ─ filters(request) ─ attempts ─ filters(answer) ─ deliver ─ settle ─ record
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from aiohttp import web
 
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
-from tidegate_sidecar.config.pipeline import Pipeline, PoolState
+from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.policies.base import Settlement
-from tidegate_sidecar.providers.base import DialectAdapter
-from tidegate_sidecar.providers.registry import ADAPTERS
-from tidegate_sidecar.proxy import identify
-from tidegate_sidecar.proxy.admission import Admitted, admit
-from tidegate_sidecar.proxy.attempt import Attempts, Sending
-from tidegate_sidecar.proxy.body import BodyError, read_all
-from tidegate_sidecar.proxy.dispatch import Dispatch
-from tidegate_sidecar.proxy.downstream import AiohttpResponse, AppGoneError, AppResponse
-from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.dialects.base import Dialect, Problem
+from tidegate_sidecar.downstream.connection import AppConnection
+from tidegate_sidecar.downstream.hosts import HostRules
+from tidegate_sidecar.downstream.in_flight import InFlight
+from tidegate_sidecar.downstream.request import AppRequest, HeadFault, Written
+from tidegate_sidecar.messages.message import AT_ONCE_BYTES, Message, read
+from tidegate_sidecar.policies.base import (
+    NOT_SENT,
+    Admitted,
+    Needs,
+    Outcome,
+    Rejected,
+    Sent,
+    Wait,
+    settle_all,
+)
+from tidegate_sidecar.proxy.admission import Acquisitions, admit
+from tidegate_sidecar.proxy.answer import Answer
+from tidegate_sidecar.proxy.attempts import Attempts
+from tidegate_sidecar.proxy.call import Call
+from tidegate_sidecar.proxy.decisions import note_refusal, note_shadows
+from tidegate_sidecar.proxy.delivery import Delivery
+from tidegate_sidecar.proxy.headers import answer_names
 from tidegate_sidecar.proxy.holding import Held, Hold
-from tidegate_sidecar.proxy.identify import Asked, Endpoint
-from tidegate_sidecar.proxy.pass_through import OTHER_OPERATION, Passing, PassThrough
+from tidegate_sidecar.proxy.pass_through import PassThrough
+from tidegate_sidecar.proxy.head_faults import dialect_of_head
+from tidegate_sidecar.proxy.receive import body_at_hand, read_body, read_message, refused
+from tidegate_sidecar.proxy.request_filters import filtered
 from tidegate_sidecar.proxy.respond import respond
-from tidegate_sidecar.proxy.upstream import ProviderLeg
-from tidegate_sidecar.routing.refusal import FAULTS, Refusal, config_pending, internal_error, too_many_calls
+from tidegate_sidecar.proxy.ticker import Ticker
+from tidegate_sidecar.routing.refusal import (
+    Refusal,
+    config_pending,
+    head_fault,
+    host_refused,
+    internal_error,
+    not_served,
+    rate_limited,
+    too_many_calls,
+)
 from tidegate_sidecar.settings import Settings
-from tidegate_sidecar.telemetry.metrics import OTHER, Metrics
+from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.telemetry.records import CallRecord, Ending, RecordSink
+from tidegate_sidecar.upstream.origins import Origins
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What every exchange uses."""
+    """What every call uses."""
 
     live: Live
-    leg: ProviderLeg
+    origins: Origins
     keyring: Keyring
     metrics: Metrics
     records: RecordSink
     in_flight: InFlight
     held: Held
+    hosts: HostRules
+    ticker: Ticker
     settings: Settings
     clock: Clock
     random: Callable[[], float]
     """Uniform in [0, 1): weights and jitter."""
-
-
-@dataclass(slots=True)
-class _Life:
-    """One request while it lives."""
-
-    request: web.BaseRequest
-    headers: Mapping[str, str]
-    adapter: DialectAdapter
-    app: AppResponse
-    record: CallRecord
-    started_ns: int
-    hold: Hold
-    admitted: Admitted | None = None
-    """Set once the rules have admitted it: there is something to settle."""
+    request_ids: Callable[[], str]
+    """A new name for each call."""
 
 
 class Exchange:
@@ -79,222 +92,210 @@ class Exchange:
     def __init__(self, services: Services) -> None:
         """Use `services` for every request."""
         self._services = services
+        self._acquisitions = Acquisitions()
+        self._answer_names = answer_names()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; what aiohttp calls."""
+    async def handle(self, request: AppRequest) -> Written:
+        """Answer one request; what the server calls."""
         services = self._services
-        pipeline = services.live.pipeline  # one configuration for this request's whole life
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        response = AiohttpResponse(
-            request, stall_ms=services.settings.app_stall_ms, is_last=services.in_flight.draining
-        )
-        life = _Life(
-            request=request,
-            headers=headers,
-            adapter=ADAPTERS[identify.dialect_of(request.path, headers)],
-            app=response,
-            record=CallRecord(
-                request_id=f"tg-{secrets.token_hex(8)}", started_wall_ns=services.clock.wall_ns()
-            ),
-            started_ns=services.clock.monotonic_ns(),
-            hold=Hold(services.held),
-        )
-        with services.in_flight:
-            services.metrics.in_flight.inc()
-            try:
-                refusal = await self._serve(life, pipeline)
-                if refusal is not None:
-                    await self._refuse(life, refusal)
-            except AppGoneError as gone:
-                life.record.ending, life.record.reason = Ending.CLIENT_GONE, str(gone)
-            except asyncio.CancelledError:
-                self._note_cancelled(life.record)
-                raise
-            except Exception:  # noqa: BLE001 - nothing may end a call without an answer and a record
-                # A fault of ours must not look like one of the provider; the record says so, the log says where.
-                _log.exception("the exchange %s failed", life.record.request_id)
-                await self._fail(life)
-            finally:
-                self._finish(life, pipeline)
-        return response.finished()
+        pipeline = services.live.pipeline  # one configuration for this call's whole life
+        call = self._begin(request)
+        services.in_flight.begin(call)
+        try:
+            refusal = self._reach(call, pipeline)
+            if refusal is None and pipeline is not None:
+                if pipeline.pass_through is None:
+                    refusal = await self._enforce(call, pipeline)
+                else:
+                    refusal = await PassThrough(
+                        services, call, pipeline, pipeline.pass_through, self._answer_names
+                    ).run()
+            if refusal is not None:
+                await self._refuse(call, refusal)
+        except asyncio.CancelledError:
+            self._note_cancelled(call)
+            raise
+        except Exception:  # noqa: BLE001 - nothing may end a call without an answer and a record
+            # A fault of ours must not look like one of the provider; the record says so, the log says where.
+            _log.exception("the exchange %s failed", call.record.request_id)
+            await self._fail(call)
+        finally:
+            self._finish(call)
+        return Written(keep_alive=call.delivery.is_over and call.delivery.keeps_alive)
 
-    async def _serve(self, life: _Life, pipeline: Pipeline | None) -> Refusal | None:
-        """The steps; a refusal when one of them says no, None when the application has its answer."""
+    def _reach(self, call: Call, pipeline: Pipeline | None) -> Refusal | None:
+        """What holds for every call: it comes from a program of this machine, and there is a configuration and room."""
+        services, record = self._services, call.record
+        if (problem := services.hosts.check(call.request)) is not None:
+            services.metrics.head_faults.labels("host").inc()
+            return host_refused(problem.status, problem.message)
         if pipeline is None:
-            live = self._services.live
-            return config_pending(live.problem, is_refused=live.is_refused)
-        if pipeline.pass_through is not None:
-            return await self._let_through(life, pipeline, pipeline.pass_through)
-        return await self._enforce(life, pipeline)
+            return config_pending(services.live.problem, is_refused=services.live.is_refused)
+        record.config, record.namespace, record.workload = pipeline.told
+        if services.in_flight.count > services.settings.max_calls_in_flight:
+            return too_many_calls(services.settings.max_calls_in_flight)
+        return None
 
-    async def _enforce(self, life: _Life, pipeline: Pipeline) -> Refusal | None:
-        """The steps of a call under policies."""
-        endpoint = self._enter(life, pipeline)
-        if isinstance(endpoint, Refusal):
-            return endpoint
-        try:
-            body = await read_all(life.request, self._services.settings, life.hold)
-        except BodyError as error:
-            return error.refusal
-        asked = identify.read_body(body)
-        if isinstance(asked, Refusal):
-            return asked
-        life.record.requested_model, life.record.stream = asked.model, asked.stream
-        admitted = admit(
-            pipeline,
-            life.record,
-            dialect=endpoint.dialect,
-            model=asked.model,
-            headers=life.headers,
-            now_ns=self._services.clock.monotonic_ns(),
+    async def _enforce(self, call: Call, pipeline: Pipeline) -> Refusal | None:
+        """The phases of a call under policies."""
+        refusal = self._enter(call, pipeline)
+        if refusal is not None:
+            return refusal
+        body = body_at_hand(call.request, self._services.settings, call.hold)
+        if body is None:
+            body = await read_body(call.request, self._services.settings, call.hold)
+        if isinstance(body, Refusal):
+            return body
+        message = read(body) if len(body) <= AT_ONCE_BYTES else await read_message(body)
+        refusal = self._understand(call, message)
+        if refusal is not None:
+            return refusal
+        for decide in pipeline.decisions:  # identify, access, resolve
+            refusal = decide(call)
+            if refusal is not None:
+                return refusal
+        rules = pipeline.call_rules
+        if rules.policies:  # gate
+            admitted = rules.admit(call.facts, self._services.clock.monotonic_ns())
+            if type(admitted) is not Admitted:
+                admitted = await self._obtain(call, pipeline, admitted)
+            if isinstance(admitted, Rejected):
+                return rate_limited(admitted)
+            call.grants = admitted.grants
+            if admitted.would_reject:
+                note_shadows(call.record, admitted.would_reject)
+        answer: Answer | Refusal | None = None
+        if pipeline.request_filters:  # filters(request)
+            answer = await filtered(
+                pipeline.request_filters,
+                call,
+                ticker=self._services.ticker,
+                request_ms=pipeline.pools[call.route.pool].pool.timeouts.request_ms,
+            )
+        attempts = Attempts(self._services, self._acquisitions, call, pipeline)
+        if answer is None:
+            answer = await attempts.answer()
+        if isinstance(answer, Refusal):
+            return answer
+        await attempts.deliver(answer, self._answer_names)
+        return None
+
+    def _enter(self, call: Call, pipeline: Pipeline) -> Refusal | None:
+        """The endpoint, and what can be said before the body is read."""
+        request, record = call.request, call.record
+        endpoint = pipeline.dialects.endpoint(request.path) if request.method == "POST" else None
+        if endpoint is None:
+            return not_served(request.method, request.path, pipeline.dialects.served_paths())
+        call.dialect, call.operation = endpoint
+        record.dialect, record.operation = call.dialect.name, call.operation
+        for decide in pipeline.decisions_before_the_body:
+            if (refusal := decide(call)) is not None:
+                return refusal
+        return None
+
+    def _understand(self, call: Call, message: Message | Problem) -> Refusal | None:
+        """What the body asks for."""
+        asked = message if isinstance(message, Problem) else call.dialect.asked(message.document)
+        if isinstance(asked, Problem):
+            return refused(asked)
+        assert isinstance(message, Message)  # noqa: S101 - or there was a problem
+        call.message = message
+        call.model, call.wants_stream = call.record.requested_model, call.record.stream = asked
+        call.record.consumer = call.consumer  # nobody's, until a rule names one
+        return None
+
+    async def _obtain(
+        self, call: Call, pipeline: Pipeline, verdict: Admitted | Rejected | Needs | Wait
+    ) -> Admitted | Rejected:
+        """What rules say in the end that need something first: rights, or a turn in a queue."""
+        if isinstance(verdict, Admitted | Rejected):
+            return verdict
+        request_ms = pipeline.pools[call.route.pool].pool.timeouts.request_ms
+        return await admit(
+            pipeline.call_rules,
+            call.facts,
+            self._services.clock.monotonic_ns,
+            self._acquisitions,
+            due_ns=call.started_ns + request_ms * 1_000_000,
         )
-        if isinstance(admitted, Refusal):
-            return admitted
-        life.admitted = admitted
-        dispatch = self._dispatch(life, pipeline, admitted, endpoint=endpoint, asked=asked, body=body)
-        return await dispatch.run()
 
-    async def _let_through(self, life: _Life, pipeline: Pipeline, pool: PoolState) -> Refusal | None:
-        """The steps of a call to which no policy applies and which the platform lets go out as it is."""
-        services, record, request = self._services, life.record, life.request
-        record.policy, record.pass_through, record.pool, record.model_label = "none", True, pool.label, OTHER
-        if (busy := self._begin(life, pipeline)) is not None:
-            return busy
-        place = identify.place_of(request.method, request.rel_url.raw_path, life.headers)
-        if isinstance(place, Refusal):
-            return place
-        life.adapter = ADAPTERS[place.dialect]
-        endpoint = identify.endpoint_of(request.method, request.path)
-        record.dialect = place.dialect
-        record.operation = OTHER_OPERATION if isinstance(endpoint, Refusal) else endpoint.operation
-        try:
-            body = await read_all(request, services.settings, life.hold)
-        except BodyError as error:
-            return error.refusal
-        passing = Passing(
-            method=request.method,
-            query=request.rel_url.raw_query_string,
-            headers=tuple(request.headers.items()),
-            body=body,
-        )
-        return await PassThrough(
-            leg=services.leg,
-            app=life.app,
-            clock=services.clock,
-            record=record,
-            pool=pool,
-            max_response_bytes=services.settings.max_response_bytes,
-            hold=life.hold,
-            started_ns=life.started_ns,
-        ).run(place, passing)
-
-    def _begin(self, life: _Life, pipeline: Pipeline) -> Refusal | None:
-        """Write down who asks; a refusal when too many calls are in flight."""
-        services, record = self._services, life.record
-        record.config = pipeline.digest[:12]
-        record.namespace, record.workload = pipeline.identity.namespace, pipeline.identity.workload_name
-        most = services.settings.max_calls_in_flight
-        return too_many_calls(most) if services.in_flight.count > most else None
-
-    def _enter(self, life: _Life, pipeline: Pipeline) -> Endpoint | Refusal:
-        """What can be said before the body is read."""
-        record = life.record
-        if (busy := self._begin(life, pipeline)) is not None:
-            return busy
-        endpoint = identify.endpoint_of(life.request.method, life.request.path)
-        if isinstance(endpoint, Refusal):
-            return endpoint
-        life.adapter = ADAPTERS[endpoint.dialect]
-        record.dialect, record.operation = endpoint.dialect, endpoint.operation
-        return endpoint if pipeline.denial is None else pipeline.denial
-
-    def _dispatch(
-        self,
-        life: _Life,
-        pipeline: Pipeline,
-        admitted: Admitted,
-        *,
-        endpoint: Endpoint,
-        asked: Asked,
-        body: bytes,
-    ) -> Dispatch:
-        """An admitted call, ready to be sent on its way."""
+    def refuse_head(self, fault: HeadFault, app: AppConnection) -> bytes:
+        """A request that is no HTTP, or never whole: its record, and the bytes of an answer that ends its connection."""
         services = self._services
-        pool = pipeline.pools[admitted.route.pool]
-        deadline_ns = life.started_ns + pool.pool.timeouts.request_ms * 1_000_000
-        consumer = pipeline.config.consumer
-        sending = Sending(
-            asked=asked,
-            body=body,
-            operation=endpoint.operation,
-            query=life.request.rel_url.raw_query_string,
-            headers=tuple(life.request.headers.items()),
-            consumer_header=consumer.header if consumer is not None else "",
-            request_id=life.record.request_id,
-            timeouts=pool.pool.timeouts,
-            deadline_ns=deadline_ns,
-        )
-        return Dispatch(
-            attempts=Attempts(
-                leg=services.leg,
-                app=life.app,
-                clock=services.clock,
-                max_response_bytes=services.settings.max_response_bytes,
-                hold=life.hold,
-                sending=sending,
-            ),
-            pool=pool,
-            route=admitted.route,
-            rules=pipeline.attempt_rules,
-            keyring=services.keyring,
-            call=admitted.call,
-            record=life.record,
-            app=life.app,
-            clock=services.clock,
-            random=services.random,
-            started_ns=life.started_ns,
-            deadline_ns=deadline_ns,
+        dialect = dialect_of_head(fault.seen, services.live.registry.dialects)
+        record = CallRecord()
+        record.request_id, record.started_wall_ns = services.request_ids(), services.clock.wall_ns()
+        record.dialect = dialect.name
+        refusal = head_fault(fault.status, fault.message)
+        note_refusal(record, refusal)
+        if fault.is_gone:
+            record.ending, record.status = Ending.CLIENT_GONE, 0
+        services.metrics.head_faults.labels("http").inc()
+        services.metrics.count(record)
+        services.records(record)
+        answer = respond(refusal, dialect, record.request_id)
+        return Delivery.last_words(answer, self._answer_names, _request_id_line(record))
+
+    def _begin(self, request: AppRequest) -> Call:
+        services = self._services
+        record = CallRecord()
+        record.request_id, record.started_wall_ns = services.request_ids(), services.clock.wall_ns()
+        return Call(
+            request,
+            record,
+            Delivery(request, services.ticker, services.settings.app_stall_ms),
+            Hold(services.held),
+            services.clock.monotonic_ns(),
         )
 
-    async def _refuse(self, life: _Life, refusal: Refusal) -> None:
+    async def _refuse(self, call: Call, refusal: Refusal) -> None:
         """Say no, in the caller's dialect."""
-        record = life.record
-        record.ending = Ending.FAILED if refusal.case in FAULTS else Ending.REFUSED
-        record.status, record.code = refusal.case.status, refusal.case.code
-        record.object = str(refusal.source) if refusal.source is not None else ""
-        record.rule, record.reason = refusal.rule, refusal.message
-        answer = respond(refusal, life.adapter, record.request_id)
-        headers = [*answer.headers, ("x-tidegate-request-id", record.request_id)]
+        record = call.record
+        note_refusal(record, refusal)
+        own = _request_id_line(record)
         if record.attempts:
-            headers.append(("x-tidegate-attempts", str(len(record.attempts))))
-        await life.app.whole(answer.status, tuple(headers), answer.body)
+            own += b"x-tidegate-attempts: %d\r\n" % len(record.attempts)
+        dialects = self._services.live.registry.dialects
+        answer = respond(
+            refusal, dialects.of_path(call.request.path, call.request.headers), record.request_id
+        )
+        await call.delivery.deliver(answer, self._answer_names, own)
 
-    async def _fail(self, life: _Life) -> None:
+    async def _fail(self, call: Call) -> None:
         """A fault of ours: the application gets an answer if it has seen nothing of one yet."""
-        if not life.app.started:
-            try:
-                await self._refuse(life, internal_error(life.record.request_id))
-            except AppGoneError:
-                life.record.status = 0
-        life.record.ending = Ending.INTERNAL
+        if not call.delivery.status:
+            await self._refuse(call, internal_error(call.record.request_id))
+        else:
+            call.delivery.on_cut()
+        call.record.ending = Ending.INTERNAL
 
-    def _note_cancelled(self, record: CallRecord) -> None:
+    def _note_cancelled(self, call: Call) -> None:
+        record = call.record
         if self._services.in_flight.cutting:
-            record.ending = Ending.FAILED
-            record.reason = "the sidecar stopped before the call was over"
+            record.ending, record.reason = Ending.FAILED, "the sidecar stopped before the call was over"
         else:
             record.ending = Ending.CLIENT_GONE
-            record.reason = "the application closed its connection"
+            record.reason = call.delivery.gone or "the application closed its connection"
 
-    def _finish(self, life: _Life, pipeline: Pipeline | None) -> None:
+    def _finish(self, call: Call) -> None:
         """Give back what was taken, and write down what happened. Never awaits, never raises."""
-        services, record = self._services, life.record
-        life.hold.release()
+        services, record = self._services, call.record
+        call.hold.release()
+        call.delivery.close()
+        services.in_flight.end(call)
         now_ns = services.clock.monotonic_ns()
-        if life.admitted is not None and pipeline is not None:
-            sent = Settlement.SENT if record.attempts else Settlement.NOT_SENT
-            pipeline.call_rules.settle(life.admitted.call, sent, now_ns)
-        record.duration_ms = (now_ns - life.started_ns) // 1_000_000
-        services.metrics.in_flight.dec()
-        services.metrics.record(record)
+        if call.grants:
+            settle_all(call.grants, _outcome(call), now_ns)
+        record.duration_ms = (now_ns - call.started_ns) // 1_000_000
+        services.metrics.count(record)
         services.records(record)
+
+
+def _request_id_line(record: CallRecord) -> bytes:
+    return b"x-tidegate-request-id: %b\r\n" % record.request_id.encode("ascii")
+
+
+def _outcome(call: Call) -> Outcome:
+    """What became of the call as a whole."""
+    is_sent = any(attempt.sent for attempt in call.record.attempts)
+    return Outcome(Sent.SENT, call.usage, call.usage_class) if is_sent else NOT_SENT

@@ -1,127 +1,147 @@
-"""How a try can fail, why a provider is not tried at all, and what the caller is told in the end."""
+"""How an attempt can fail: one value for whatever a connection, a status, a body or the clock says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
 
-from tidegate_policy.model import ObjectRef, RetryOn
-from tidegate_sidecar.policies.base import Rejected
-from tidegate_sidecar.proxy.respond import WholeResponse
-from tidegate_sidecar.proxy.upstream import UpstreamError, UpstreamFault
-from tidegate_sidecar.routing.refusal import Case, Refusal, rate_limited
-from tidegate_sidecar.telemetry.records import AttemptRecord
+from tidegate_sidecar.dialects.base import Judged
+from tidegate_sidecar.policies.failures import KIND_OF, FailureKind
+from tidegate_sidecar.proxy.answer import Answer
+from tidegate_sidecar.routing.refusal import Refusal
+from tidegate_sidecar.upstream.faults import ConnectionFault, FaultKind
 
-RETRY_AFTER_MS = 1_000
-"""What a caller is told to wait where nobody knows."""
+_BEFORE_SENDING: Final = frozenset(
+    {
+        FaultKind.DNS,
+        FaultKind.CONNECT,
+        FaultKind.TLS,
+        FaultKind.NOT_PUBLIC,
+        FaultKind.PROXY,
+    }
+)
 
 
-class FailedTry(Exception):  # noqa: N818 - it is the failure of a try, not of the program
-    """A try came to nothing. Raised while the application has seen nothing of it; noted in `Relayed` after that.
+class Failure:
+    """An attempt came to nothing.
 
     Attributes:
-        kind: the word of `retryOn` that it counts as; None when no repetition would help.
-        case: what the application is told when this was the last try and there is no answer to pass on.
-        status: the provider's HTTP status, 0 where there was none.
-        answer: the provider's own error, when there was one.
-        retry_after_ms: how long the provider asked to wait.
-        counts: whether the breaker counts it as a failure of the provider.
-        only_here: it is this provider's alone, whatever `kind` says: another one may well answer.
-        label: the result in records, where it is not `kind`.
+        kind: what follows from it stands in the planner's table.
+        reason: words for people; no header and no byte of a body.
+        status: of the provider's answer, 0 where there was none.
+        answer: the provider's own words, where it said any that can be passed on.
+        word: its own code or type for the failure.
+        retry_after_ms: how long it asked to wait; None: it did not.
+        whole_account: the wait is for all models of the credential.
+        forbids_retry: it said `x-should-retry: false`.
+        is_sent: it may have seen the request, and may charge for it.
+        fault: what the connection said, where it was the connection.
+        refusal: what the application is told if nothing follows, where a rule has said so.
     """
 
+    __slots__ = (
+        "answer",
+        "fault",
+        "forbids_retry",
+        "is_sent",
+        "kind",
+        "reason",
+        "refusal",
+        "retry_after_ms",
+        "status",
+        "whole_account",
+        "word",
+    )
+
     def __init__(
-        self,
-        kind: RetryOn | None,
-        reason: str,
-        *,
-        case: Case,
-        status: int = 0,
-        answer: WholeResponse | None = None,
-        retry_after_ms: int | None = None,
-        counts: bool = True,
-        only_here: bool = False,
-        label: str = "",
+        self, kind: FailureKind, reason: str, *, status: int = 0, answer: Answer | None = None
     ) -> None:
         """Keep the facts beside the words."""
-        super().__init__(reason)
         self.kind = kind
         self.reason = reason
-        self.case = case
         self.status = status
         self.answer = answer
-        self.retry_after_ms = retry_after_ms
-        self.counts = counts
-        self.only_here = only_here
-        self.label = label or (kind.value if kind else "Failed")
+        self.word = ""
+        self.retry_after_ms: int | None = None
+        self.whole_account = False
+        self.forbids_retry = False
+        self.is_sent = True
+        self.fault: ConnectionFault | None = None
+        self.refusal: Refusal | None = None
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.kind.value}: {self.reason}>"
 
 
-def failed_on_the_way(error: UpstreamError) -> FailedTry:
-    """A fault of the connection."""
-    if error.fault is UpstreamFault.GARBAGE:
-        return garbage(str(error))
-    case = Case.TIMEOUT if error.fault is UpstreamFault.CONNECT_TIMEOUT else Case.UNREACHABLE
-    return FailedTry(RetryOn.CONNECT_FAILURE, str(error), case=case)
+def of_connection(fault: ConnectionFault, status: int) -> Failure:
+    """The connection could not be made, broke off, or carried no HTTP."""
+    if fault.kind is FaultKind.CONNECT_TIMEOUT:
+        kind = FailureKind.CONNECT_TIMEOUT
+    elif fault.kind is FaultKind.TOO_MANY:
+        kind = FailureKind.RATE_LIMITED
+    elif fault.kind in _BEFORE_SENDING:
+        kind = FailureKind.CONNECT_FAILURE
+    elif fault.kind is FaultKind.GARBAGE:
+        is_good = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+        kind = FailureKind.UNREADABLE if is_good else FailureKind.GARBAGE
+    elif fault.answer_began:
+        kind = FailureKind.INCOMPLETE
+    else:
+        kind = FailureKind.CLOSED
+    failure = Failure(kind, fault.reason, status=status)
+    failure.is_sent = fault.sent
+    failure.fault = fault
+    return failure
 
 
-def timed_out(what: str, limit_ms: int, field: str) -> FailedTry:
+def of_verdict(judged: Judged, status: int, answer: Answer | None) -> Failure:
+    """The provider answered, and says that it cannot serve the call; `answer` are its words, if they may be passed on."""
+    word = f" ({judged.word})" if judged.word else ""
+    failure = Failure(KIND_OF[judged.verdict], f"it answered {status}{word}", status=status, answer=answer)
+    failure.word, failure.whole_account = judged.word, judged.whole_account
+    return failure
+
+
+def error_in_stream(judged: Judged, status: int, answer: Answer | None = None) -> Failure:
+    """An event of the stream says that the provider failed."""
+    failure = Failure(
+        KIND_OF[judged.verdict],
+        f"its stream holds the error {judged.word or 'error'!r}",
+        status=status,
+        answer=answer,
+    )
+    failure.word, failure.whole_account = judged.word, judged.whole_account
+    return failure
+
+
+def timed_out(what: str, limit_ms: int, field: str) -> Failure:
     """A deadline passed: `what` did not happen within `limit_ms`, the value of `timeouts.<field>`."""
-    return FailedTry(RetryOn.TIMEOUT, f"{what} within {limit_ms} ms (timeouts.{field})", case=Case.TIMEOUT)
+    return Failure(FailureKind.TIMEOUT, f"{what} within {limit_ms} ms (timeouts.{field})")
 
 
-def garbage(reason: str, status: int = 0) -> FailedTry:
-    """An answer that no SDK could read."""
-    return FailedTry(RetryOn.SERVER_ERROR, reason, case=Case.UNREACHABLE, status=status, label="Garbage")
+def redirected(status: int) -> Failure:
+    """The provider sends the request elsewhere, where nobody allowed it to go."""
+    return Failure(FailureKind.GARBAGE, f"it answered with a redirect ({status})", status=status)
 
 
-def error_in_stream(error: str) -> FailedTry:
-    """An event of the stream says that the provider failed; `error` is its own word for how."""
-    kind = RetryOn.SERVER_ERROR
-    if "overloaded" in error:
-        kind = RetryOn.OVERLOADED
-    elif "rate_limit" in error:
-        kind = RetryOn.RATE_LIMITED
-    return FailedTry(
-        kind,
-        f"its stream holds the error {error!r}",
-        case=Case.UNAVAILABLE,
-        counts=kind is not RetryOn.RATE_LIMITED,
-    )
+def unreadable(reason: str, status: int) -> Failure:
+    """A successful answer that no SDK could read; the caller has been charged for it."""
+    return Failure(FailureKind.UNREADABLE, reason, status=status)
 
 
-@dataclass(slots=True)
-class Out:
-    """Why a provider was not asked."""
-
-    reason: str
-    retry_after_ms: int | None = None
-    limit: Rejected | None = None
+def incomplete(reason: str, status: int) -> Failure:
+    """An answer that ends before its end."""
+    return Failure(FailureKind.INCOMPLETE, reason, status=status)
 
 
-def no_answer(pool: ObjectRef, model: str, attempts: Sequence[AttemptRecord], last: FailedTry) -> Refusal:
-    """The refusal of a call whose tries came to nothing, the last of them without words to pass on."""
-    count = "1 try" if len(attempts) == 1 else f"{len(attempts)} tries"
-    tries = "; ".join(f"{it.provider}: {it.reason}" for it in attempts if it.reason)
-    return Refusal(
-        case=last.case,
-        message=f"No provider of {pool} answered for {model!r} ({count}; {tries}).",
-        source=pool,
-        retry_after_ms=RETRY_AFTER_MS if last.retry_after_ms is None else last.retry_after_ms,
-        details={"attempts": len(attempts)},
-    )
+def not_accepted(refusal: Refusal) -> Failure:
+    """The provider has served the call, and a rule wants another answer."""
+    rule = f" {refusal.rule}" if refusal.rule else ""
+    failure = Failure(FailureKind.NOT_ACCEPTED, f"the rule{rule} did not accept its answer")
+    failure.refusal = refusal
+    return failure
 
 
-def none_left(pool: ObjectRef, model: str, out: Mapping[str, Out]) -> Refusal:
-    """The refusal of a call that nobody could be asked for: which provider is out, why, when it may be back."""
-    limits = [it.limit for it in out.values() if it.limit is not None]
-    if limits and len(limits) == len(out):
-        return rate_limited(min(limits, key=lambda limit: limit.retry_after_ms or 0))
-    waits = [it.retry_after_ms for it in out.values() if it.retry_after_ms is not None]
-    reasons = "; ".join(f"{name}: {it.reason}" for name, it in out.items())
-    return Refusal(
-        case=Case.UNAVAILABLE,
-        message=f"No provider of {pool} can serve {model!r} now ({reasons}).",
-        source=pool,
-        retry_after_ms=min(waits) if waits else RETRY_AFTER_MS,
-        details={"providers": {name: it.reason for name, it in out.items()}},
-    )
+def not_judged(reason: str, status: int) -> Failure:
+    """The provider has served the call, and a rule that has to see the answer could not decide on it."""
+    return Failure(FailureKind.NOT_JUDGED, reason, status=status)

@@ -1,245 +1,260 @@
 """A call to which no policy applies, where the platform lets such calls go out as they are.
 
 Path, query, body and the application's own key go to the provider that speaks the call's dialect; the answer comes back
-as the provider gave it, whatever it is. No rule, no breaker and no second try; the bounds of a call, its record and its
-counting are those of any other. What can be read in passing (model, usage) is written down, and decides nothing.
+as the provider gave it, whatever it is. It is the same relay, without rules, breaker and second attempt; the bounds of a
+call, its record and its counting are those of any other. What can be read in passing (model, usage) is written down, and
+decides nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from tidegate_policy.model import Timeouts
-from tidegate_sidecar.clock import Clock
-from tidegate_sidecar.config.pipeline import PoolState, ProviderState
-from tidegate_sidecar.providers.base import DialectAdapter, Headers, StreamTap, Usage
-from tidegate_sidecar.providers.sse import EventSplitter, EventTooLargeError, events
-from tidegate_sidecar.proxy import identify
-from tidegate_sidecar.proxy.attempt import EVENT_STREAM
-from tidegate_sidecar.proxy.downstream import AppResponse
-from tidegate_sidecar.proxy.failure import FailedTry, failed_on_the_way, no_answer, timed_out
-from tidegate_sidecar.proxy.headers import (
-    content_type,
-    own_keys,
-    request_headers,
-    response_headers,
-    without_placeholder,
+from tidegate_sidecar.config.pipeline import Pipeline, PoolState
+from tidegate_sidecar.config.targets import ProviderState
+from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Problem, RawHeaders
+from tidegate_sidecar.dialects.json_text import read_json
+from tidegate_sidecar.proxy.answer import Answer, Whole
+from tidegate_sidecar.proxy.attempt import Begun
+from tidegate_sidecar.proxy.call import Call
+from tidegate_sidecar.proxy.failure import Failure, of_connection
+from tidegate_sidecar.proxy.headers import HeaderNames, own_keys, without_placeholder
+from tidegate_sidecar.proxy.passage import Passage
+from tidegate_sidecar.proxy.receive import read_body, read_message
+from tidegate_sidecar.proxy.refusals import case_of
+from tidegate_sidecar.routing.refusal import (
+    Refusal,
+    method_not_let_through,
+    no_key_of_its_own,
+    nothing_let_through,
 )
-from tidegate_sidecar.proxy.holding import Hold
-from tidegate_sidecar.proxy.identify import Asked, Place
-from tidegate_sidecar.proxy.redact import RedactedResponse
-from tidegate_sidecar.proxy.upstream import ProviderLeg, UpstreamError, UpstreamRequest, UpstreamResponse
-from tidegate_sidecar.routing.refusal import Refusal, no_key_of_its_own
-from tidegate_sidecar.telemetry.records import AttemptRecord, CallRecord, Ending, UsageState
+from tidegate_sidecar.telemetry.records import OTHER, AttemptRecord, Ending, UsageState
+from tidegate_sidecar.upstream.faults import ConnectError, is_stale
+
+if TYPE_CHECKING:
+    from tidegate_sidecar.proxy.exchange import Services
 
 OTHER_OPERATION: Final = "Other"
 """In records and metrics: what is asked for is none of the operations that rules know."""
 
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passing:
-    """A request as it came."""
-
-    method: str
-    query: str
-    headers: Headers
-    body: bytes
+_MS_NS: Final = 1_000_000
 
 
-@dataclass(slots=True, kw_only=True)
 class PassThrough:
     """Lets one call through. `run` is called once."""
 
-    leg: ProviderLeg
-    app: AppResponse
-    clock: Clock
-    record: CallRecord
-    pool: PoolState
-    max_response_bytes: int
-    hold: Hold
-    started_ns: int
+    __slots__ = (
+        "_call",
+        "_names",
+        "_pipeline",
+        "_pool",
+        "_services",
+        "called_ns",
+        "hold",
+        "max_answer_bytes",
+        "now_ns",
+        "ping",
+        "ticker",
+        "timeouts",
+        "wants_stream",
+    )
 
-    async def run(self, place: Place, passing: Passing) -> Refusal | None:
-        """Send it and relay the answer; a refusal when there is none.
+    def __init__(
+        self, services: Services, call: Call, pipeline: Pipeline, pool: PoolState, names: HeaderNames
+    ) -> None:
+        """Send `call` to the provider of `pool` that speaks its dialect; `names` are the headers of answers that go on."""
+        self._services = services
+        self._call = call
+        self._pipeline = pipeline
+        self._pool = pool
+        self._names = names
+        # What the attempt is made under, see `Asker`.
+        self.wants_stream = False
+        self.timeouts = pool.pool.timeouts
+        self.called_ns = call.started_ns
+        self.max_answer_bytes = services.settings.max_response_bytes
+        self.hold = call.hold
+        self.ticker = services.ticker
+        self.now_ns = services.clock.monotonic_ns
+        self.ping = b""
 
-        Raises:
-            AppGoneError: the application went away.
-        """
-        state = self._provider(place)
+    async def run(self) -> Refusal | None:
+        """Send it and deliver the answer; a refusal where there is none."""
+        call, record = self._call, self._call.record
+        request = call.request
+        record.policy, record.pass_through = "none", True
+        record.pool, record.model_label = self._pool.label, OTHER
+        if request.method not in METHODS:
+            return method_not_let_through(request.method, METHODS)
+        dialects = self._pipeline.dialects
+        mounted = dialects.mount(request.path, request.headers)
+        if mounted is None:
+            return nothing_let_through(request.path, dialects.mounts())
+        call.dialect, rest = mounted
+        endpoint = dialects.endpoint(request.path) if request.method == "POST" else None
+        record.dialect = call.dialect.name
+        record.operation = OTHER_OPERATION if endpoint is None else endpoint[1]
+        state = self._provider(call.dialect)
         if state is None:
-            return identify.nothing_served(place.path)
-        received = without_placeholder(passing.headers)
-        if received is None and state.provider.caller_credential:
-            return no_key_of_its_own(self.pool.pool.source)
-        received = received or passing.headers
-        record = self.record
-        record.provider = state.provider.name
-        _note_asked(record, passing.body)
-        attempt = AttemptRecord(provider=state.provider.name, result="Cancelled")
-        record.attempts.append(attempt)
-        began_ns = self.clock.monotonic_ns()
-        request = UpstreamRequest(
-            method=passing.method,
-            url=f"{state.provider.base_url}{place.rest}" + (f"?{passing.query}" if passing.query else ""),
-            headers=request_headers(received, state.provider, (), ""),
-            body=passing.body,
-            connect_ms=self._timeouts.connect_ms,
-            public_only=state.provider.public_only,
+            return nothing_let_through(request.path, dialects.mounts())
+        headers = without_placeholder(request.headers, state.dialect)
+        if headers is None and state.provider.caller_credential:
+            return no_key_of_its_own(self._pool.pool.source)
+        body = await read_body(request, self._services.settings, call.hold, is_kept_encoded=True)
+        if isinstance(body, Refusal):
+            return body
+        await self._note_asked(body)
+        return await self._pass(state, rest, headers or request.headers, body)
+
+    def _provider(self, dialect: Dialect) -> ProviderState | None:
+        return next((it for it in self._pool.providers if it.dialect is dialect), None)
+
+    async def _note_asked(self, body: bytes) -> None:
+        """What the body asks for, where it is one that can be read."""
+        message = await read_message(body)
+        if isinstance(message, Problem):
+            return
+        asked = self._call.dialect.asked(message.document)
+        if not isinstance(asked, Problem):
+            record = self._call.record
+            record.requested_model = record.model = asked.model
+            record.stream = self._call.wants_stream = self.wants_stream = asked.stream
+
+    async def _pass(
+        self, state: ProviderState, rest: str, headers: RawHeaders, body: bytes
+    ) -> Refusal | None:
+        """One attempt, and its answer."""
+        call, record, services = self._call, self._call.record, self._services
+        attempt_record = AttemptRecord()
+        attempt_record.provider = record.provider = state.provider.name
+        record.attempts = (attempt_record,)
+        began_ns = services.clock.monotonic_ns()
+        passage = Passage(
+            self,
+            state.dialect,
+            tuple(own_keys(headers, state.dialect)),
+            asyncio.get_running_loop().create_future(),
+            lambda _: None,
         )
+        call.delivery.on_gone = passage.drop
         try:
-            answer = await self._send(request)
-            try:
-                for key in own_keys(received):
-                    answer = RedactedResponse(answer, key)
-                await self._relay(answer, state)
-            finally:
-                answer.close()
-            attempt.result = "ok"
-        except FailedTry as failed:
-            attempt.result, attempt.reason = failed.label, failed.reason
-            if not self.app.started:
-                return no_answer(self.pool.pool.source, record.model or place.path, record.attempts, failed)
-            # Without its end the response is cut: the application sees that it is not whole.
-            record.ending, record.reason, record.code = Ending.FAILED, failed.reason, failed.case.code
+            begun = await self._send(passage, state, self._head(state, rest, headers, body), body)
+            if isinstance(begun, Failure):
+                attempt_record.result, attempt_record.reason = begun.kind.value, begun.reason
+                attempt_record.sent = begun.is_sent
+                return self._no_answer(begun, attempt_record)
+            assert isinstance(begun, Whole | Answer), "no rule looks at it"  # noqa: S101 - a programming error
+            attempt_record.result = "ok"
+            await self._deliver(begun, passage, state)
+            if passage.failure is not None:
+                attempt_record.result = passage.failure.kind.value
+                attempt_record.reason = passage.failure.reason
         finally:
-            attempt.status = record.status
-            attempt.duration_ms = (self.clock.monotonic_ns() - began_ns) // 1_000_000
+            passage.drop()
+            record.status = call.delivery.status
+            self._note_usage(passage)
+            attempt_record.status = passage.status
+            attempt_record.duration_ms = (services.clock.monotonic_ns() - began_ns) // _MS_NS
         return None
 
-    @property
-    def _timeouts(self) -> Timeouts:
-        return self.pool.pool.timeouts
-
-    @property
-    def _deadline_ns(self) -> int:
-        return self.started_ns + self._timeouts.request_ms * 1_000_000
-
-    def _provider(self, place: Place) -> ProviderState | None:
-        return next(
-            (it for it in self.pool.providers if it.provider.type.dialect is place.dialect),
-            None,
+    def _head(self, state: ProviderState, rest: str, headers: RawHeaders, body: bytes) -> bytes:
+        request = self._call.request
+        lines = state.request_names.lines(headers)
+        encoding = [
+            b"content-encoding: %b\r\n" % value
+            for name, value in headers
+            if name.lower() == b"content-encoding"
+        ]
+        length = (
+            b"content-length: %d\r\n" % len(body) if body or request.method not in ("GET", "HEAD") else b""
+        )
+        return b"".join(
+            (state.head_of(request.method, rest, request.query), *lines, *encoding, length, b"\r\n")
         )
 
-    async def _send(self, request: UpstreamRequest) -> UpstreamResponse:
-        try:
-            async with asyncio.timeout(max(0, self._deadline_ns - self.clock.monotonic_ns()) / 1e9):
-                return await self.leg.send(request)
-        except UpstreamError as error:
-            raise failed_on_the_way(error) from error
-        except TimeoutError as error:
-            raise timed_out("no answer came", self._timeouts.request_ms, "request") from error
+    async def _send(self, passage: Passage, state: ProviderState, head: bytes, body: bytes) -> Begun:
+        services = self._services
+        origin = state.origin(services.origins)
+        connection = origin.take(services.clock.monotonic_ns())
+        while True:
+            is_new = connection is None
+            if connection is None:
+                try:
+                    connection = await origin.connect(self._pool.pool.timeouts.connect_ms)
+                except ConnectError as error:
+                    return of_connection(error.fault, 0)
+            passage.ask(
+                connection, head, body, services.clock.monotonic_ns(), method=self._call.request.method
+            )
+            begun = await passage.begun
+            if is_new or type(begun) is not Failure or begun.fault is None or not is_stale(begun.fault):
+                return begun
+            services.metrics.stale_connections.inc()
+            passage.ask_again(asyncio.get_running_loop().create_future())
+            connection = None
 
-    async def _relay(self, answer: UpstreamResponse, state: ProviderState) -> None:
-        record = self.record
-        extra = (
-            ("x-tidegate-request-id", record.request_id),
-            ("x-tidegate-provider", state.provider.name),
+    async def _deliver(self, begun: Whole | Answer, passage: Passage, state: ProviderState) -> None:
+        record = self._call.record
+        if isinstance(begun, Whole):
+            passage.usage_of_whole = _usage(begun, state.dialect)
+            begun = Answer(begun.status, begun.headers, begun.body)
+        own = b"x-tidegate-request-id: %b\r\nx-tidegate-provider: %b\r\n" % (
+            record.request_id.encode("ascii"),
+            state.provider.name.encode("utf-8"),
         )
-        headers = (*response_headers(answer.headers), *extra)
-        if content_type(answer.headers) == EVENT_STREAM:
-            await self._stream(answer, headers, state.adapter)
+        await self._call.delivery.deliver(begun, self._names, own)
+        if passage.failure is not None:
+            # Without its end the response is cut: the application sees that it is not whole.
+            record.ending, record.reason = Ending.FAILED, passage.failure.reason
+            record.code = case_of(passage.failure).code
+        elif begun.status < HTTPStatus.BAD_REQUEST:
+            record.ending = Ending.SERVED
         else:
-            await self._whole(answer, headers, state.adapter)
-        record.ending = Ending.SERVED if answer.status < HTTPStatus.BAD_REQUEST else Ending.PROVIDER_ERROR
+            record.ending = Ending.PROVIDER_ERROR
 
-    async def _whole(self, answer: UpstreamResponse, headers: Headers, adapter: DialectAdapter) -> None:
-        """Held until it is all there, so that a failure can still be told; a longer one goes on as it comes."""
-        body = bytearray()
-        while piece := await self._piece(answer):
-            body += piece
-            if len(body) > self.max_response_bytes or not self.hold.grow_answer(len(body), len(piece)):
-                break
-        self.record.status = answer.status
-        if not piece:
-            self._note_usage(_usage(bytes(body), adapter), answer.status)
-            await self.app.whole(answer.status, headers, bytes(body))
-            return
-        self._note_usage(Usage(), answer.status)
-        await self.app.head(answer.status, headers)
-        await self.app.chunk(bytes(body))
-        while piece := await self._piece(answer):
-            await self.app.chunk(piece)
-        await self.app.end()
-
-    async def _stream(self, answer: UpstreamResponse, headers: Headers, adapter: DialectAdapter) -> None:
-        """Each piece at once, as it came."""
-        record = self.record
-        reader = _Reader(adapter.tap())
-        record.status, record.stream = answer.status, True
-        await self.app.head(answer.status, headers)
-        try:
-            while piece := await self._piece(answer, is_stream=True):
-                if record.first_token_ms is None:
-                    record.first_token_ms = (self.clock.monotonic_ns() - self.started_ns) // 1_000_000
-                await self.app.chunk(piece)
-                reader.read(piece)
-        finally:
-            self._note_usage(reader.tap.usage, answer.status)
-        await self.app.end()
-
-    async def _piece(self, answer: UpstreamResponse, *, is_stream: bool = False) -> bytes:
-        """The next piece, by the deadline of the call and, in a stream, before it has been idle for too long."""
-        now_ns = self.clock.monotonic_ns()
-        idle_ns = now_ns + self._timeouts.stream_idle_ms * 1_000_000
-        is_idle = is_stream and idle_ns < self._deadline_ns
-        ends_ns = idle_ns if is_idle else self._deadline_ns
-        try:
-            async with asyncio.timeout(max(0, ends_ns - now_ns) / 1e9):
-                return await answer.read()
-        except UpstreamError as error:
-            raise failed_on_the_way(error) from error
-        except TimeoutError as error:
-            if is_idle:
-                raise timed_out("nothing more came", self._timeouts.stream_idle_ms, "streamIdle") from error
-            raise timed_out("the answer was not over", self._timeouts.request_ms, "request") from error
-
-    def _note_usage(self, usage: Usage, status: int) -> None:
-        record = self.record
+    def _note_usage(self, passage: Passage) -> None:
+        record, usage = self._call.record, passage.usage
         record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
-        if usage != Usage():
+        record.cached_input_tokens, record.cache_write_tokens = (
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+        )
+        record.reasoning_tokens = usage.reasoning_tokens
+        if usage != NO_USAGE:
             record.usage = UsageState.REPORTED
-        elif status < HTTPStatus.BAD_REQUEST and record.model:
+        elif 0 < passage.status < HTTPStatus.BAD_REQUEST and record.model:
             record.usage = UsageState.UNREPORTED
+        if passage.first_event_ns is not None:
+            record.stream = True
+            record.first_token_ms = (passage.first_event_ns - self._call.started_ns) // _MS_NS
+
+    def _no_answer(self, failure: Failure, attempt: AttemptRecord) -> Refusal:
+        pool, model = self._pool.pool.source, self._call.record.model or self._call.request.path
+        return Refusal(
+            case=case_of(failure),
+            message=f"No provider of {pool} answered for {model!r} (1 attempt; {attempt.provider}: {failure.reason}).",
+            source=pool,
+            retry_after_ms=1_000,
+            details={"attempts": 1},
+        )
+
+    def cut_event(self, failure: Failure) -> bytes:  # noqa: ARG002 - an answer that is let through is cut, and nothing else
+        return b""
+
+    def is_last(self) -> bool:
+        return False
 
 
-class _Reader:
-    """Reads a stream in passing; what it cannot understand ends the reading and nothing else."""
-
-    def __init__(self, tap: StreamTap) -> None:
-        self.tap = tap
-        self._splitter: EventSplitter | None = EventSplitter()
-
-    def read(self, piece: bytes) -> None:
-        if self._splitter is None:
-            return
-        try:
-            whole = self._splitter.feed(piece)
-        except EventTooLargeError:
-            self._splitter = None
-            return
-        for event in events(whole) if whole else ():
-            self.tap.feed(event)
-
-
-def _note_asked(record: CallRecord, body: bytes) -> None:
-    """What the body asks for, where it is one that can be read."""
-    asked = identify.read_body(body)
-    if isinstance(asked, Asked):
-        record.requested_model = record.model = asked.model
-        record.stream = asked.stream
-
-
-def _usage(body: bytes, adapter: DialectAdapter) -> Usage:
-    document: object = None
-    if body[:1] == b"{":
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            document = None
-    return adapter.usage(document) if isinstance(document, Mapping) else Usage()
+def _usage(whole: Whole, dialect: Dialect):  # type: ignore[no-untyped-def]
+    if whole.status >= HTTPStatus.BAD_REQUEST or whole.is_encoded or whole.body[:1] != b"{":
+        return NO_USAGE
+    try:
+        document = read_json(whole.body)
+    except ValueError:
+        return NO_USAGE
+    return dialect.usage(document) if isinstance(document, Mapping) else NO_USAGE

@@ -1,33 +1,22 @@
-"""Refusals and faults as responses: the one place that gives them status, headers and shape."""
+"""Refusals and faults as responses: the one place that gives them status, headers and shape (PURE)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tidegate_sidecar.providers.base import DialectAdapter, ErrorBody
+from tidegate_sidecar.dialects.base import Dialect, ErrorBody
+from tidegate_sidecar.proxy.answer import Answer
 from tidegate_sidecar.routing.refusal import Refusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeResponse:
-    """A response that is all there."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-def respond(refusal: Refusal, adapter: DialectAdapter, request_id: str) -> WholeResponse:
-    """The refusal as `adapter`'s dialect says it."""
-    headers = [("content-type", "application/json")]
+def respond(refusal: Refusal, dialect: Dialect, request_id: str) -> Answer:
+    """The refusal as `dialect` says it."""
+    headers = [(b"content-type", b"application/json")]
     if refusal.retry_after_ms is not None:
         # Whole seconds, rounded up (RFC 9110 section 10.2.3): a client that waits so long must not be refused again.
-        headers.append(("retry-after", str(max(1, -(-refusal.retry_after_ms // 1_000)))))
-    return WholeResponse(
-        status=refusal.case.status,
-        headers=tuple(headers),
-        body=adapter.error(error_body(refusal, request_id)),
-    )
+        headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1_000))))
+    if refusal.forbids_retry:
+        # The SDKs of OpenAI and Anthropic repeat some statuses by themselves, unless they are told not to.
+        headers.append((b"x-should-retry", b"false"))
+    return Answer(refusal.case.status, headers, dialect.error(error_body(refusal, request_id)))
 
 
 def error_body(refusal: Refusal, request_id: str) -> ErrorBody:

@@ -5,8 +5,10 @@ Whoever finds a reason to refuse says which case it is and the words, nothing ab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from http import HTTPStatus
 from typing import Final
 
 from tidegate_policy.model import Denial, DenialCode, ObjectRef
@@ -17,12 +19,18 @@ class Case(Enum):
     """Every way in which Tidegate itself answers a call: (status, code)."""
 
     RATE_LIMITED = (429, "rate_limit_exceeded")
+    HOST_REFUSED = (403, "host_not_allowed")
     MODEL_NOT_ALLOWED = (403, "model_not_allowed")
     MODEL_NOT_FOUND = (404, "model_not_found")
     NO_POLICY = (403, "no_policy")
     SUSPENDED = (403, "suspended")
     INVALID = (400, "invalid_request")
+    TOO_SLOW = (408, "invalid_request")
     TOO_LARGE = (413, "invalid_request")
+    UNKNOWN_ENCODING = (415, "invalid_request")
+    HEAD_TOO_LARGE = (431, "invalid_request")
+    NOT_IMPLEMENTED = (501, "invalid_request")
+    OTHER_VERSION = (505, "invalid_request")
     UNKNOWN_PATH = (404, "invalid_request")
     NOT_SUPPORTED = (400, "not_supported")
     UNAVAILABLE = (503, "provider_unavailable")
@@ -42,6 +50,16 @@ class Case(Enum):
         return self.value[1]
 
 
+_MAY_HELP: Final = frozenset({"rate_limit_exceeded", "provider_timeout", "provider_unreachable", "internal_error"})
+"""Codes after which the same call may succeed although nobody knows when."""
+
+_HEAD_FAULTS: Final = {
+    408: Case.TOO_SLOW,
+    431: Case.HEAD_TOO_LARGE,
+    501: Case.NOT_IMPLEMENTED,
+    505: Case.OTHER_VERSION,
+}
+
 FAULTS: Final = frozenset({Case.UNAVAILABLE, Case.TIMEOUT, Case.UNREACHABLE, Case.INTERNAL})
 """Cases in which no rule said no: something is broken."""
 
@@ -55,7 +73,8 @@ class Refusal:
         message: for a person: what, where, what would be right.
         source: the object whose word it is, where there is one.
         rule: the rule's name within the object.
-        retry_after_ms: when the same call may go through; None when waiting does not help.
+        retry_after_ms: when the same call may go through; None when waiting does not help, or nobody knows.
+        is_final: the same call can never succeed: SDKs are told not to send it again.
         details: further facts for programs: limit, remaining, allowed models.
     """
 
@@ -65,6 +84,12 @@ class Refusal:
     rule: str = ""
     retry_after_ms: int | None = None
     details: dict[str, object] = field(default_factory=dict)
+    is_final: bool = False
+
+    @property
+    def forbids_retry(self) -> bool:
+        """Whether sending the same call again is in vain."""
+        return self.is_final or (self.retry_after_ms is None and self.case.code not in _MAY_HELP)
 
 
 def rate_limited(limit: Rejected) -> Refusal:
@@ -80,6 +105,7 @@ def rate_limited(limit: Rejected) -> Refusal:
         rule=limit.rule,
         retry_after_ms=limit.retry_after_ms,
         details={"limit": limit.limit, "remaining": limit.remaining},
+        is_final=limit.never,
     )
 
 
@@ -136,6 +162,40 @@ def no_room(limit: int) -> Refusal:
         "in a pod by the annotation tidegate.dev/memory-limit.",
         retry_after_ms=1_000,
         details={"limit_bytes": limit},
+    )
+
+
+def host_refused(status: int, message: str) -> Refusal:
+    """The refusal of a request that no program of this machine sent."""
+    return Refusal(case=Case.INVALID if status == HTTPStatus.BAD_REQUEST else Case.HOST_REFUSED, message=message)
+
+
+def head_fault(status: int, message: str) -> Refusal:
+    """The refusal of what is no request."""
+    return Refusal(case=_HEAD_FAULTS.get(status, Case.INVALID), message=message)
+
+
+def not_served(method: str, path: str, served: Sequence[str]) -> Refusal:
+    """The refusal of a method and path that ask for nothing that is served."""
+    if path in served:
+        message = f"{path} is served for POST, not for {method[:20]}."
+    else:
+        message = f"Nothing is served at {path[:200]!r}. Served are: POST {', POST '.join(served)}."
+    return Refusal(case=Case.UNKNOWN_PATH, message=message)
+
+
+def nothing_let_through(path: str, mounts: Sequence[str]) -> Refusal:
+    """The refusal of a path below which no provider is, where calls are let through."""
+    return Refusal(
+        case=Case.UNKNOWN_PATH,
+        message=f"Nothing is served at {path[:200]!r}. Calls are let through below {', '.join(mounts)}.",
+    )
+
+
+def method_not_let_through(method: str, methods: Sequence[str]) -> Refusal:
+    """The refusal of a method that is not let through."""
+    return Refusal(
+        case=Case.UNKNOWN_PATH, message=f"{method[:20]!r} is not let through; these are: {', '.join(methods)}."
     )
 
 

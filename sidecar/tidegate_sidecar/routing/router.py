@@ -7,83 +7,108 @@ provider would get around allow-lists and limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from tidegate_policy.model import CompiledConfig, Dialect, Mode, ModelAllowList, Pool, Provider
+from tidegate_policy.model import CompiledConfig, Mode, ModelAllowList, Pool, Provider
 from tidegate_policy.patterns import matches_any
 from tidegate_sidecar.routing.refusal import Case, Refusal
+
+T = TypeVar("T")
+
+UNLISTED_REMEMBERED: Final = 256
+"""Routes of models that nobody lists which are kept; the application can make up names without end."""
 
 _SHOWN: Final = 20
 """Model names in a message; more would be a page, not an answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(NamedTuple, Generic[T]):
     """Where a call may go.
 
     Attributes:
         pool: position of the pool in the configuration.
         model: the canonical name, which rules see.
         is_listed: the configuration names the model; a wildcard provider serves any other.
-        candidates: (position of the provider in the pool, the name it is asked for).
+        targets: what the router was told to make of each provider that serves it.
     """
 
     pool: int
     model: str
     is_listed: bool
-    candidates: tuple[tuple[int, str], ...]
+    targets: tuple[T, ...]
 
 
-class Router:
+MakeTarget = Callable[[int, int, str, str], T]
+"""Position of the pool, position of the provider in it, canonical model, the name that the provider is asked for."""
+
+
+class Router(Generic[T]):
     """Answers for one configuration; tables are built once."""
 
-    def __init__(self, config: CompiledConfig) -> None:
-        """Build the tables."""
+    def __init__(
+        self, config: CompiledConfig, dialect_of: Callable[[Provider], str], make_target: MakeTarget[T]
+    ) -> None:
+        """Build the tables.
+
+        Args:
+            config: whose pools it answers for.
+            dialect_of: the name of the dialect that a provider speaks.
+            make_target: what stands for a provider in a route.
+        """
         self._config = config
-        self._listed: dict[tuple[Dialect, str], Route] = {}
-        self._open: dict[Dialect, int] = {}
+        self._dialect_of = dialect_of
+        self._make_target = make_target
+        self._listed: dict[tuple[str, str], Route[T]] = {}
+        self._open: dict[str, int] = {}
+        self._unlisted: dict[tuple[str, str], Route[T]] = {}
         for index, pool in enumerate(config.pools):
-            for dialect in Dialect:
+            for dialect in sorted({dialect_of(provider) for provider in pool.providers}):
                 self._add(index, pool, dialect)
 
-    def _add(self, index: int, pool: Pool, dialect: Dialect) -> None:
+    def _add(self, index: int, pool: Pool, dialect: str) -> None:
         if dialect in self._open:
             return  # an earlier pool takes whatever is asked: this one never gets its turn
-        speaks = [(at, it) for at, it in enumerate(pool.providers) if it.type.dialect is dialect]
+        speaks = [(at, it) for at, it in enumerate(pool.providers) if self._dialect_of(it) == dialect]
         for name, model_name in _canonical(provider for _, provider in speaks).items():
-            candidates = []
+            targets = []
             for at, provider in speaks:
                 if not provider.models:
-                    candidates.append((at, model_name))
-                candidates.extend((at, it.upstream_name) for it in provider.models if it.name == model_name)
-            route = Route(pool=index, model=model_name, is_listed=True, candidates=tuple(candidates))
-            self._listed.setdefault((dialect, name), route)
+                    targets.append(self._make_target(index, at, model_name, model_name))
+                targets.extend(
+                    self._make_target(index, at, model_name, it.upstream_name)
+                    for it in provider.models
+                    if it.name == model_name
+                )
+            self._listed.setdefault((dialect, name), Route(index, model_name, True, tuple(targets)))  # noqa: FBT003
         if any(not provider.models for _, provider in speaks):
             self._open[dialect] = index
 
-    def resolve(self, dialect: Dialect, model: str) -> Route | Refusal:
+    def resolve(self, dialect: str, model: str) -> Route[T] | Refusal:
         """Where `model` is served for callers of `dialect`."""
         route = self._listed.get((dialect, model))
         if route is not None:
             return route
         index = self._open.get(dialect)
-        if index is not None:
+        if index is None:
+            return self._not_found(dialect, model)
+        route = self._unlisted.get((dialect, model))
+        if route is None:
+            if len(self._unlisted) >= UNLISTED_REMEMBERED:
+                self._unlisted.clear()
             wildcards = tuple(
-                (at, model)
+                self._make_target(index, at, model, model)
                 for at, provider in enumerate(self._config.pools[index].providers)
-                if provider.type.dialect is dialect and not provider.models
+                if self._dialect_of(provider) == dialect and not provider.models
             )
-            return Route(pool=index, model=model, is_listed=False, candidates=wildcards)
-        return self._not_found(dialect, model)
+            route = self._unlisted[dialect, model] = Route(index, model, False, wildcards)  # noqa: FBT003
+        return route
 
-    def _not_found(self, dialect: Dialect, model: str) -> Refusal:
-        for other in Dialect:
-            route = self._listed.get((other, model))
-            if other is not dialect and route is not None:
+    def _not_found(self, dialect: str, model: str) -> Refusal:
+        for (other, name), route in self._listed.items():
+            if name == model:
                 pool = self._config.pools[route.pool]
-                provider = pool.providers[route.candidates[0][0]]
+                provider = next(it for it in pool.providers if self._dialect_of(it) == other)
                 return Refusal(
                     case=Case.NOT_SUPPORTED,
                     message=f"`model`: {model!r} is served by provider {provider.name} of {pool.source}, which speaks "
@@ -102,9 +127,9 @@ class Router:
             details={"param": "model", "allowed": names[:_SHOWN]},
         )
 
-    def names(self, dialect: Dialect) -> list[str]:
+    def names(self, dialect: str) -> list[str]:
         """Canonical names of all listed models that every enforced allow-list lets through, sorted."""
-        found = {route.model for (spoken, _), route in self._listed.items() if spoken is dialect}
+        found = {route.model for (spoken, _), route in self._listed.items() if spoken == dialect}
         lists = [it for it in self._config.allow_models if it.mode is Mode.ENFORCE]
         return sorted(name for name in found if all(is_allowed(name, it) for it in lists))
 

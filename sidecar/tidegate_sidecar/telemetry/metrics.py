@@ -7,26 +7,19 @@ bounded by the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 
-from tidegate_sidecar.telemetry.records import CallRecord, UsageState
-
-OTHER: Final = "other"
-
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-"""From a cached answer on a local server to the longest thinking stream."""
+from tidegate_sidecar.telemetry.cells import Cells, CellTable, ModelCells
+from tidegate_sidecar.telemetry.collectors import CallCollector, StateCollector
+from tidegate_sidecar.telemetry.records import CallRecord, Ending, UsageState
 
 
 class Metrics:
@@ -38,58 +31,18 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no annotation for it
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.calls = Counter(
-            "ai_requests",
-            "Calls by how they ended: what the application got, and the code where Tidegate answered.",
-            ("pool", "provider", "model", "operation", "ending", "status", "code"),
+        self._table = CellTable()
+        self.registry.register(CallCollector(self._table))
+        self.head_faults = Counter(
+            "tidegate_head_faults",
+            "Requests that were no HTTP, or not allowed to reach the sidecar, by reason.",
+            ("reason",),
             registry=self.registry,
         )
-        self.duration = Histogram(
-            "ai_request_duration_seconds",
-            "From the head of the request to the last byte of the answer.",
-            ("pool", "provider", "model", "operation"),
-            buckets=_SECONDS,
+        self.stale_connections = Counter(
+            "tidegate_stale_connections",
+            "Requests sent again on a new connection: the provider had closed the one that was kept.",
             registry=self.registry,
-        )
-        self.first_token = Histogram(
-            "ai_time_to_first_token_seconds",
-            "Streams: from the head of the request to the first event for the application.",
-            ("pool", "provider", "model"),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.tokens = Counter(
-            "ai_tokens",
-            "Tokens that providers reported, by direction (input, output).",
-            ("pool", "provider", "model", "direction"),
-            registry=self.registry,
-        )
-        self.usage_unreported = Counter(
-            "tidegate_usage_unreported",
-            "Calls that a provider answered, in whole or in part, without usage having been reported.",
-            ("pool", "provider", "model"),
-            registry=self.registry,
-        )
-        self.attempts = Counter(
-            "tidegate_attempts",
-            "Tries by result; more tries than calls are retries and failovers.",
-            ("pool", "provider", "result"),
-            registry=self.registry,
-        )
-        self.refusals = Counter(
-            "tidegate_refusals",
-            "Calls that a rule refused (mode Enforce) or would have refused (mode Shadow).",
-            ("object", "rule", "code", "mode"),
-            registry=self.registry,
-        )
-        self.pass_through = Counter(
-            "tidegate_pass_through",
-            "Calls of a workload under no policy that went out as they are, by how they ended.",
-            ("provider", "ending"),
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "tidegate_calls_in_flight", "Calls whose answer is not finished.", registry=self.registry
         )
         self.records_dropped = Counter(
             "tidegate_records_dropped", "Records that nobody took in time.", registry=self.registry
@@ -143,13 +96,26 @@ class Metrics:
             (),
         )
         self.breaker_state = StateCollector(
-            "tidegate_breaker_state", "0 closed, 1 half open, 2 open.", ("pool", "provider")
+            "tidegate_breaker_state",
+            "0 closed, 1 half open, 2 open; without a model: the provider's own, for failures to connect.",
+            ("pool", "provider", "model"),
         )
         self.breaker_transitions = StateCollector(
             "tidegate_breaker_transitions",
             "Changes of a circuit breaker, by the state it went to.",
-            ("pool", "provider", "to"),
+            ("pool", "provider", "model", "to"),
             CounterMetricFamily,
+        )
+        self.cooldowns = StateCollector(
+            "tidegate_cooldowns",
+            "Credentials, or models of one, that are left alone because a provider asked for patience.",
+            (),
+        )
+        self.in_flight = StateCollector("tidegate_calls_in_flight", "Calls whose answer is not finished.", ())
+        self.upstream_connections = StateCollector(
+            "tidegate_upstream_connections",
+            "Connections to providers, by state (open: one call uses it; idle: kept for the next).",
+            ("state",),
         )
         self.rate_keys = StateCollector(
             "tidegate_rate_limit_keys", "Keys that a limit counts apart at the moment.", ("object", "rule")
@@ -164,60 +130,65 @@ class Metrics:
             self.config_age,
             self.breaker_state,
             self.breaker_transitions,
+            self.cooldowns,
+            self.in_flight,
+            self.upstream_connections,
             self.rate_keys,
             self.held_bytes,
             self.config_info,
         ):
             self.registry.register(collector)
 
-    def record(self, record: CallRecord) -> None:
-        """Count one finished call."""
-        pool, provider, model = record.pool, record.provider, record.model_label
-        status = f"{record.status // 100}xx" if record.status else "none"
-        self.calls.labels(pool, provider, model, record.operation, record.ending, status, record.code).inc()
-        self.duration.labels(pool, provider, model, record.operation).observe(record.duration_ms / 1_000)
-        if record.pass_through:
-            self.pass_through.labels(provider, record.ending).inc()
+    def cells(self, pool: str, provider: str, model: str, operation: str) -> Cells:
+        """Where calls with these labels are counted, for a `CallRecord` to carry; the same ones at each request.
+
+        Args:
+            pool: its label.
+            provider: empty for calls that end before one is chosen.
+            model: one that the configuration names, `OTHER` or `NO_MODEL`: every value makes series that stay.
+            operation: of the dialect's words; empty where it is not known.
+        """
+        return self._table.cells(pool, provider, model, operation)
+
+    def count(self, record: CallRecord) -> None:
+        """Count one finished call. Most are served, and pay for that alone."""
+        cells = record.cells
+        if cells is None:
+            cells = self.cells(record.pool, record.provider, record.model_label, record.operation)
+        if record.ending is Ending.SERVED and 200 <= record.status < 300 and not record.code:  # noqa: PLR2004 - 2xx
+            cells.served += 1
+        else:
+            cells.others[str(record.ending), _status_class(record.status), record.code] += 1
+        cells.duration.observe(record.duration_ms)
         for attempt in record.attempts:
-            self.attempts.labels(pool, attempt.provider, attempt.result).inc()
-        if record.first_token_ms is not None:
-            self.first_token.labels(pool, provider, model).observe(record.first_token_ms / 1_000)
-        if record.usage is UsageState.UNREPORTED:
-            self.usage_unreported.labels(pool, provider, model).inc()
-        if record.input_tokens is not None:
-            self.tokens.labels(pool, provider, model, "input").inc(record.input_tokens)
-        if record.output_tokens is not None:
-            self.tokens.labels(pool, provider, model, "output").inc(record.output_tokens)
+            results = cells.attempts
+            if attempt.provider != record.provider:
+                results = self._table.attempts_of(record.pool, attempt.provider)
+            results[attempt.result] += 1
+        _count_answer(cells.of_model, record)
         if record.code and record.rule:
-            self.refusals.labels(record.object, record.rule, record.code, "Enforce").inc()
+            self._table.refusals[record.object, record.rule, record.code, "Enforce"] += 1
         for decision in record.would_refuse:
-            self.refusals.labels(decision.object, decision.rule, decision.code, "Shadow").inc()
+            self._table.refusals[decision.object, decision.rule, decision.code, "Shadow"] += 1
+        if record.pass_through:
+            self._table.pass_through[record.provider, str(record.ending)] += 1
 
     def expose(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
-class StateCollector:
-    """Values read from live state at the moment of the scrape: nothing goes stale after a reload."""
+def _count_answer(cells: ModelCells, record: CallRecord) -> None:
+    """What a provider's answer brought."""
+    if record.first_token_ms is not None:
+        cells.first_token.observe(record.first_token_ms)
+    if record.usage is UsageState.UNREPORTED:
+        cells.usage_unreported += 1
+    cells.input_tokens += record.input_tokens or 0
+    cells.output_tokens += record.output_tokens or 0
+    cells.cached_input_tokens += record.cached_input_tokens or 0
+    cells.cache_write_tokens += record.cache_write_tokens or 0
 
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        labels: tuple[str, ...],
-        kind: type[CounterMetricFamily | GaugeMetricFamily] = GaugeMetricFamily,
-    ) -> None:
-        """Show nothing until `read` is set."""
-        self._kind = kind
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self.read: Callable[[], Mapping[tuple[str, ...], float]] = dict
 
-    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
-        """What prometheus-client calls at each scrape."""
-        family = self._kind(self._name, self._documentation, labels=self._labels)
-        for labels, value in self.read().items():
-            family.add_metric(labels, value)
-        return [family]
+def _status_class(status: int) -> str:
+    return f"{status // 100}xx" if status else "none"

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Generator
 from enum import Enum
 from typing import Any
 
-from aiohttp import web
-
-from tidegate_sidecar.proxy.server import Handler
+from tidegate_sidecar.downstream.request import AppRequest
+from tidegate_sidecar.downstream.server import AppHandler
 
 
 class Moment(Enum):
@@ -34,11 +33,10 @@ class Cancelling:
         self.moment = moment
         self.has_cancelled = False
 
-    def wrap(self, handler: Handler) -> Handler:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    def wrap(self, handler: AppHandler) -> AppHandler:
+        async def handle(request: AppRequest) -> Any:
             self.has_cancelled = False
-            response: web.StreamResponse = await _Watched(handler(request), self)
-            return response
+            return await _Watched(handler(request), self)
 
         return handle
 

@@ -45,7 +45,9 @@ RETRY = Retry(
     backoff_max_ms=5,
     budget_percent=20,
 )
-TIMEOUTS = Timeouts(connect_ms=5_000, first_token_ms=10_000, stream_idle_ms=10_000, request_ms=20_000)
+TIMEOUTS = Timeouts(
+    connect_ms=5_000, first_token_ms=10_000, stream_idle_ms=10_000, request_ms=20_000, stream_ms=20_000
+)
 
 
 def model(name: str, upstream_name: str = "", *aliases: str) -> Model:

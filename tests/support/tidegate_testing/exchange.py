@@ -8,19 +8,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tidegate_policy.model import CompiledConfig
+from tidegate_sidecar.app import request_ids
 from tidegate_sidecar.clock import Clock
+from tidegate_sidecar.config.egress import Egress
 from tidegate_sidecar.config.live import Live
+from tidegate_sidecar.config.registry import DEFAULT, Registry
 from tidegate_sidecar.config.source import Loaded
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.proxy.drain import InFlight
+from tidegate_sidecar.downstream.hosts import HostRules
+from tidegate_sidecar.downstream.in_flight import InFlight
+from tidegate_sidecar.downstream.listener import listening_app
+from tidegate_sidecar.downstream.server import AppHandler, AppServer
 from tidegate_sidecar.proxy.exchange import Exchange, Services
 from tidegate_sidecar.proxy.holding import Held
-from tidegate_sidecar.proxy.server import Handler, listening
-from tidegate_sidecar.proxy.upstream import ProviderLeg, SessionLeg
+from tidegate_sidecar.proxy.ticker import Ticker
 from tidegate_sidecar.settings import Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
+from tidegate_sidecar.upstream.origins import Origins
 from tidegate_testing.sidecar import IDENTITY, LOCAL, Records
-from tidegate_testing.tasks import no_task_left
+from tidegate_testing.tasks import no_task_left, running
 from tidegate_testing.wire import Connection, ask
 
 
@@ -46,30 +52,40 @@ class RunningExchange:
 async def running_exchange(
     config: CompiledConfig,
     *,
-    leg: ProviderLeg | None = None,
     clock: Clock | None = None,
-    wrap: Callable[[Handler], Handler] = lambda handler: handler,
+    wrap: Callable[[AppHandler], AppHandler] = lambda handler: handler,
+    registry: Registry = DEFAULT,
     **settings: Any,
 ) -> AsyncIterator[RunningExchange]:
     """Serve `config`; `wrap` may stand between the server and the exchange."""
     clock, metrics, records = clock or Clock(), Metrics(), Records()
-    live = Live(clock, metrics)
+    limits, ticker, origins = Settings(**settings), Ticker(clock), Origins(clock=clock)
+    live = Live(clock, metrics, registry, Egress.of(limits))
     live.apply(Loaded(config=config, identity=IDENTITY))
+    services = Services(
+        live=live,
+        origins=origins,
+        keyring=Keyring({}),
+        metrics=metrics,
+        records=records,
+        in_flight=InFlight(),
+        held=Held(limits.max_held_bytes),
+        hosts=HostRules(["x"]),
+        ticker=ticker,
+        settings=limits,
+        clock=clock,
+        random=random.Random(0).random,  # noqa: S311 - the same choices in each run
+        request_ids=request_ids(),
+    )
+    exchange = Exchange(services)
+    server = AppServer(
+        wrap(exchange.handle), on_fault=exchange.refuse_head, now_ns=clock.monotonic_ns()
+    )
+    for listener in (origins.tick, server.tick):
+        ticker.listen(listener)
     async with no_task_left(), AsyncExitStack() as stack:
-        chosen: ProviderLeg = leg if leg is not None else await stack.enter_async_context(SessionLeg())
-        limits = Settings(**settings)
-        services = Services(
-            live=live,
-            leg=chosen,
-            keyring=Keyring({}),
-            metrics=metrics,
-            records=records,
-            in_flight=InFlight(),
-            held=Held(limits.max_held_bytes),
-            settings=limits,
-            clock=clock,
-            random=random.Random(0).random,  # noqa: S311 - the same choices in each run
-        )
-        listener = await stack.enter_async_context(listening(wrap(Exchange(services).handle), LOCAL))
+        stack.push_async_callback(origins.close)
+        await stack.enter_async_context(running(ticker.run()))
+        listener = await stack.enter_async_context(listening_app(server, LOCAL))
         address = listener.addresses[0]
         yield RunningExchange(services, address.host, address.port, records)

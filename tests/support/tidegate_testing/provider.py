@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -29,19 +30,49 @@ def delta(text: str, finish_reason: str | None = None) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
+def named(kind: str, **members: Any) -> bytes:
+    """One event of Anthropic's dialect."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **members})}\n\n".encode()
+
+
+MESSAGE_START = named(
+    "message_start",
+    message={
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-test",
+        "content": [],
+        "usage": {"input_tokens": 5, "output_tokens": 1},
+    },
+)
+BLOCK_START = named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+BLOCK_STOP = named("content_block_stop", index=0)
+MESSAGE_DELTA = named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 2})
+MESSAGE_STOP = named("message_stop")
+MESSAGE_END = BLOCK_STOP + MESSAGE_DELTA + MESSAGE_STOP
+
+
+def text_delta(text: str) -> bytes:
+    """A piece of text in Anthropic's dialect."""
+    return named("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+
+
 class ProviderCall:
     """A request that arrived, and the connection on which to answer it."""
 
     def __init__(
-        self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int = 1
     ) -> None:
+        """What follows `head` comes from `reader`; it is the `nth` call of its connection."""
         request_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
         self.method, self.target, _ = request_line.split(" ")
         self.header_list = [
             (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
         ]
         self.headers = dict(self.header_list)
-        self.body = body
+        self.body = b""
+        self.nth = nth
         self._reader = reader
         self._writer = writer
         self._over = asyncio.Event()
@@ -125,6 +156,11 @@ class RawProvider:
         self.connections = 0
         self.url = ""
 
+    @property
+    def open_count(self) -> int:
+        """Connections that are open, as seen from here."""
+        return len(self._writers)
+
     async def next(self) -> ProviderCall:
         async with asyncio.timeout(DEADLINE_S):
             return await self._waiting.get()
@@ -135,15 +171,16 @@ class RawProvider:
         self.connections += 1
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                while await self._one(reader, writer):
-                    pass
+                nth = 1
+                while await self._one(reader, writer, nth):
+                    nth += 1
         finally:
             self._writers.discard(writer)
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
-        call = ProviderCall(head, b"", reader, writer)
+        call = ProviderCall(head, reader, writer, nth)
         call.body = await reader.readexactly(int(call.headers.get("content-length", "0")))
         self.calls.append(call)
         if self.script is not None:
@@ -160,12 +197,14 @@ class RawProvider:
 
 
 @asynccontextmanager
-async def raw_provider(script: Script | None = None) -> AsyncIterator[RawProvider]:
+async def raw_provider(
+    script: Script | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawProvider]:
     """Listen on a free port; each request goes to `script`, where there is one."""
     provider = RawProvider(script)
-    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0, ssl=tls)
     host, port = server.sockets[0].getsockname()
-    provider.url = f"http://{host}:{port}/v1"
+    provider.url = f"{'https' if tls else 'http'}://{host}:{port}/v1"
     try:
         yield provider
     finally:

@@ -20,7 +20,9 @@ from tidegate_policy.model import CompiledConfig, WorkloadIdentity
 from tidegate_sidecar.app import Listening, run_sidecar
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.pipeline import Pipeline
+from tidegate_sidecar.config.registry import DEFAULT, Registry
 from tidegate_sidecar.config.source import Loaded, Missing, Refused
+from tidegate_sidecar.policies.rate import RateLimiter
 from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.records import CallRecord
 from tidegate_testing.tasks import no_task_left, until
@@ -87,13 +89,33 @@ class Records:
         return self.all[-1]
 
 
+class Ticks:
+    """Hears the ticks of a sidecar's clock."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def __call__(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    async def next(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        async with asyncio.timeout(DEADLINE_S):
+            await future
+
+
 class Sidecar:
     """A running sidecar and a client that speaks plain HTTP to it."""
 
     def __init__(
-        self, listening: Listening, source: PushedConfig, records: Records, stop: asyncio.Event
+        self, listening: Listening, source: PushedConfig, records: Records, stop: asyncio.Event, ticks: Ticks
     ) -> None:
         self.listening = listening
+        self.ticks = ticks
         self.source = source
         self.records = records
         self.stop = stop
@@ -156,6 +178,10 @@ class Sidecar:
         async with self.client.get(self.admin_url + path) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
+    async def looked(self) -> None:
+        """Wait until every deadline that has passed by now was acted upon."""
+        await self.ticks.next()
+
     async def busy(self, calls: int = 1) -> None:
         """Wait until so many calls are in flight."""
         await until(lambda: self.listening.in_flight.count >= calls)
@@ -176,12 +202,14 @@ class Sidecar:
         assert listening.in_flight.count == 0
         pipeline = listening.live.pipeline
         if pipeline is not None:
-            assert {rule.limit.name: rule.outstanding for rule in pipeline.rate_rules} == {
-                rule.limit.name: 0 for rule in pipeline.rate_rules
+            limits = [rule for rule in pipeline.rules if isinstance(rule, RateLimiter)]
+            assert {rule.limit.name: rule.outstanding for rule in limits} == {
+                rule.limit.name: 0 for rule in limits
             }
             for pool in pipeline.pools:
                 for state in pool.providers:
-                    assert not state.breaker._circuit.is_probing, f"{state.provider.name} keeps a probe"
+                    for model, breaker in state.breakers.each():
+                        assert not breaker._is_probing, f"{state.provider.name} keeps a probe of {model!r}"
         samples = {
             sample.name: sample.value
             for metric in listening.metrics.registry.collect()
@@ -231,10 +259,11 @@ async def running_sidecar(
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     on_record: Callable[[CallRecord], None] | None = None,
+    registry: Registry = DEFAULT,
     **settings: Any,
 ) -> AsyncIterator[Sidecar]:
     """Run a sidecar with the first of `configs` in force; it is drained at the end of the block."""
-    source, records, stop = PushedConfig(*configs), Records(), asyncio.Event()
+    source, records, stop, ticks = PushedConfig(*configs), Records(), asyncio.Event(), Ticks()
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     chosen = Settings(
         **{"listen": LOCAL, "admin": LOCAL, "grace_ms": 5_000, "environment": environment or {}, **settings}
@@ -249,11 +278,18 @@ async def running_sidecar(
     async with no_task_left(), asyncio.TaskGroup() as tasks:
         tasks.create_task(
             run_sidecar(
-                chosen, source, records=take, clock=clock, on_listening=listening.set_result, stop=stop
+                chosen,
+                source,
+                records=take,
+                clock=clock,
+                on_listening=listening.set_result,
+                stop=stop,
+                flush=ticks,
+                registry=registry,
             )
         )
         async with asyncio.timeout(DEADLINE_S):
-            sidecar = Sidecar(await listening, source, records, stop)
+            sidecar = Sidecar(await listening, source, records, stop, ticks)
         try:
             if configs:
                 await source.taken()

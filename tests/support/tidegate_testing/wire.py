@@ -46,7 +46,7 @@ class Connection:
         """A whole request; `head` holds further header lines."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         await self.send(
-            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{head}"
+            f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{head}"
             f"content-length: {len(data)}\r\n\r\n".encode()
             + data
         )

@@ -1,0 +1,1 @@
+"""A server of the application's side, with handlers that tests choose."""

@@ -17,9 +17,9 @@ from tidegate_sidecar.app import run_sidecar
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import ConfigSource, FileSource
 from tidegate_sidecar.downstream.listener import ListenError
+from tidegate_sidecar.telemetry.line_writer import LineWriter
 from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.upstream.tls import TlsFileError
-from tidegate_sidecar.telemetry.line_writer import LineWriter
 
 
 def main() -> int:
@@ -42,7 +42,9 @@ def main() -> int:
         return 2
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
-            drained = loop.run(run_sidecar(settings, source, records=records, metrics=metrics, flush=records.flush))
+            drained = loop.run(
+                run_sidecar(settings, source, records=records, metrics=metrics, flush=records.flush)
+            )
     except ListenError as error:
         sys.stderr.write(f"{error}; choose another by TIDEGATE_LISTEN or TIDEGATE_ADMIN.\n")
         return 1

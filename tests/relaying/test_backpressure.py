@@ -24,36 +24,37 @@ HELD_BYTES = 16 * 2**20
 """Buffers of two sockets on either side, which the kernel lets grow, and a few pieces of ours."""
 
 
-async def test_a_slow_application_slows_the_provider_down() -> None:
-    sent = 0
-    stalled = asyncio.Event()
+class Flood:
+    """Events as fast as they are taken, until it is told to come to an end."""
 
-    async def flood(call: ProviderCall) -> None:
-        nonlocal sent
+    def __init__(self) -> None:
+        self.sent = 0
+        self.is_over = False
+
+    async def answer(self, call: ProviderCall) -> None:
         await call.begin_stream()
-        while not stalled.is_set():
-            sent += 1
-            try:
-                async with asyncio.timeout(0.5):
-                    await call.event(EVENT)
-            except TimeoutError:  # it is on its way, as soon as anybody takes it
-                stalled.set()
+        while not self.is_over:
+            self.sent += 1
+            await call.event(EVENT)
         await call.event(delta("", "stop") + DONE)
         await call.end_stream()
 
+
+async def test_a_slow_application_slows_the_provider_down() -> None:
+    flood = Flood()
     async with (
-        raw_provider(flood) as raw,
+        raw_provider(flood.answer) as raw,
         running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
     ):
         address = sidecar.listening.app[0]
         async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
             await app.post(ask(stream=True), head="connection: close\r\n")
-            async with asyncio.timeout(20):
-                await stalled.wait()
-            assert sent * len(EVENT) < HELD_BYTES
+            await sidecar.stood_still(lambda: flood.sent)
+            assert 0 < flood.sent * len(EVENT) < HELD_BYTES
+            flood.is_over = True
             received = await app.rest()
             assert received.endswith(DONE + b"\r\n0\r\n\r\n")
-            assert received.count(b"data: ") == sent + 2
+            assert received.count(b"data: ") == flood.sent + 2
             await sidecar.records.wait(1)
             assert sidecar.records.last.ending is Ending.SERVED
 
@@ -144,33 +145,23 @@ async def test_a_slow_but_steady_reader_is_never_cut(how: str) -> None:
             assert sidecar.records.last.ending is Ending.SERVED
 
 
-async def test_a_provider_is_not_late_where_it_is_let_through_and_held_back() -> None:
+@pytest.mark.parametrize("governed", [True, False], ids=["under rules", "let through"])
+async def test_a_provider_that_is_held_back_is_not_late(*, governed: bool) -> None:
     """Events that the application does not take yet are no silence of the provider."""
-    clock = FakeClock()
-    held_back = asyncio.Event()
-
-    async def flood(call: ProviderCall) -> None:
-        await call.begin_stream()
-        while not held_back.is_set():
-            try:
-                async with asyncio.timeout(0.5):
-                    await call.event(EVENT)
-            except TimeoutError:
-                held_back.set()
-        await call.event(delta("", "stop") + DONE)
-        await call.end_stream()
-
-    async with raw_provider(flood) as raw:
-        let_through = pass_through({ProviderType.OPENAI: raw.url}).config
-        async with running_sidecar(let_through, clock=clock.clock, app_stall_ms=10**9) as sidecar:
+    clock, flood = FakeClock(), Flood()
+    async with raw_provider(flood.answer) as raw:
+        served = pass_through({ProviderType.OPENAI: raw.url}).config
+        if governed:
+            served = config(pool(provider("only", raw.url), timeouts=replace(LONG, stream_idle_ms=120_000)))
+        async with running_sidecar(served, clock=clock.clock, app_stall_ms=10**9) as sidecar:
             address = sidecar.listening.app[0]
             async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
                 key = "authorization: Bearer sk-0123456789abcdefghij\r\n"
                 await app.post(ask(stream=True), head=f"connection: close\r\n{key}")
-                async with asyncio.timeout(20):
-                    await held_back.wait()
+                await sidecar.stood_still(lambda: flood.sent)
                 clock.advance(ms=150_000)
                 await sidecar.looked()
+                flood.is_over = True
                 assert (await app.rest()).endswith(DONE + b"\r\n0\r\n\r\n")
                 await sidecar.records.wait(1)
                 assert sidecar.records.last.ending is Ending.SERVED

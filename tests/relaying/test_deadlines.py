@@ -223,41 +223,6 @@ async def test_an_error_that_is_never_whole_is_passed_on_as_far_as_it_came(raw: 
         await call.gone()
 
 
-async def test_a_provider_that_is_held_back_is_not_late(raw: RawProvider) -> None:
-    """An application that reads slowly is no reason to say that a provider fell silent."""
-    clock = FakeClock()
-    event = delta("x" * 60_000)
-    async with running_sidecar(one(raw), clock=clock.clock, app_stall_ms=10**9) as sidecar:
-        address = sidecar.listening.app[0]
-        async with await Connection.open(address.host, address.port, receive_buffer=2**14) as app:
-            await app.post(ask(stream=True), head="connection: close\r\n")
-            call = await raw.next()
-            await call.begin_stream()
-            sent = 0
-            while await accepted(call, event):
-                sent += 1
-            clock.advance(ms=30_000)
-            await sidecar.looked()
-            reading = asyncio.get_running_loop().create_task(app.rest())
-            await call.event(delta("", "stop") + DONE)
-            await call.end_stream()
-            received = await reading
-            assert received.endswith(DONE + b"\r\n0\r\n\r\n")
-            assert received.count(b"data: ") == sent + 3
-            await sidecar.records.wait(1)
-            assert sidecar.records.last.ending is Ending.SERVED
-
-
-async def accepted(call: ProviderCall, event: bytes) -> bool:
-    """Send an event; whether the way to the application has room for more."""
-    try:
-        async with asyncio.timeout(0.5):
-            await call.event(event)
-    except TimeoutError:
-        return False
-    return True
-
-
 async def test_what_comes_in_time_is_served(raw: RawProvider) -> None:
     clock = FakeClock()
     async with running_sidecar(one(raw), clock=clock.clock) as sidecar, asyncio.TaskGroup() as tasks:

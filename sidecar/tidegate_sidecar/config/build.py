@@ -40,6 +40,7 @@ def build(
     identity: WorkloadIdentity,
     previous: Pipeline | None,
     now_ns: int,
+    *,
     registry: Registry = DEFAULT,
     egress: Egress | None = None,
 ) -> Pipeline:

@@ -20,7 +20,7 @@ class Egress:
         no_proxy: hosts that are connected to directly, as curl reads NO_PROXY.
     """
 
-    tls: TlsSettings = TlsSettings()
+    tls: TlsSettings = field(default_factory=TlsSettings)
     https_proxy: str = field(default="", repr=False)
     no_proxy: str = ""
 

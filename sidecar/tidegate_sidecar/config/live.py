@@ -70,8 +70,8 @@ class Live:
                 loaded.identity,
                 self.pipeline,
                 self._clock.monotonic_ns(),
-                self.registry,
-                self._egress,
+                registry=self.registry,
+                egress=self._egress,
             )
         except ValueError as error:
             self._refuse_built(loaded, str(error))

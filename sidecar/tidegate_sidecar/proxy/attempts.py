@@ -323,7 +323,7 @@ class Attempts:
             return broken or Unavailable(Cause.BREAKER, "its circuit breaker is open")
         if admitted.would_reject:
             note_shadows(self._call.record, admitted.would_reject)
-        return Turn(target, key, message.body, tickets, admitted.grants, now_ns)
+        return Turn(target, key, message.body, tickets, grants=admitted.grants, now_ns=now_ns)
 
     def _facts(self, target: Target, message: Message) -> Facts:
         return self._call.facts._replace(
@@ -578,7 +578,9 @@ class Attempts:
             for target, standing in zip(targets, self._all(), strict=True)
             if standing.unavailable is not None
         }
-        return gave_up(self._pool.pool.source, self._call.route.model, step, failure, record.attempts, out)
+        return gave_up(
+            self._pool.pool.source, self._call.route.model, step, failure, attempts=record.attempts, out=out
+        )
 
     # small things
 

@@ -17,7 +17,7 @@ from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.dialects.base import Dialect, Problem
+from tidegate_sidecar.dialects.base import Problem
 from tidegate_sidecar.downstream.connection import AppConnection
 from tidegate_sidecar.downstream.hosts import HostRules
 from tidegate_sidecar.downstream.in_flight import InFlight
@@ -39,10 +39,10 @@ from tidegate_sidecar.proxy.attempts import Attempts
 from tidegate_sidecar.proxy.call import Call
 from tidegate_sidecar.proxy.decisions import note_refusal, note_shadows
 from tidegate_sidecar.proxy.delivery import Delivery
+from tidegate_sidecar.proxy.head_faults import dialect_of_head
 from tidegate_sidecar.proxy.headers import answer_names
 from tidegate_sidecar.proxy.holding import Held, Hold
 from tidegate_sidecar.proxy.pass_through import PassThrough
-from tidegate_sidecar.proxy.head_faults import dialect_of_head
 from tidegate_sidecar.proxy.receive import body_at_hand, read_body, read_message, refused
 from tidegate_sidecar.proxy.request_filters import filtered
 from tidegate_sidecar.proxy.respond import respond
@@ -136,7 +136,9 @@ class Exchange:
             return too_many_calls(services.settings.max_calls_in_flight)
         return None
 
-    async def _enforce(self, call: Call, pipeline: Pipeline) -> Refusal | None:
+    async def _enforce(  # noqa: C901, PLR0911, PLR0912 - every phase in its order, and where each may say no
+        self, call: Call, pipeline: Pipeline
+    ) -> Refusal | None:
         """The phases of a call under policies."""
         refusal = self._enter(call, pipeline)
         if refusal is not None:
@@ -219,7 +221,7 @@ class Exchange:
             due_ns=call.started_ns + request_ms * 1_000_000,
         )
 
-    def refuse_head(self, fault: HeadFault, app: AppConnection) -> bytes:
+    def refuse_head(self, fault: HeadFault, _: AppConnection) -> bytes:
         """A request that is no HTTP, or never whole: its record, and the bytes of an answer that ends its connection."""
         services = self._services
         dialect = dialect_of_head(fault.seen, services.live.registry.dialects)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate_sidecar.config.pipeline import Pipeline, PoolState
 from tidegate_sidecar.config.targets import ProviderState
-from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Problem, RawHeaders
+from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Problem, RawHeaders, Usage
 from tidegate_sidecar.dialects.json_text import read_json
 from tidegate_sidecar.proxy.answer import Answer, Whole
 from tidegate_sidecar.proxy.attempt import Begun
@@ -250,7 +250,7 @@ class PassThrough:
         return False
 
 
-def _usage(whole: Whole, dialect: Dialect):  # type: ignore[no-untyped-def]
+def _usage(whole: Whole, dialect: Dialect) -> Usage:
     if whole.status >= HTTPStatus.BAD_REQUEST or whole.is_encoded or whole.body[:1] != b"{":
         return NO_USAGE
     try:

@@ -43,6 +43,7 @@ def gave_up(
     model: str,
     step: GiveUp,
     failure: Failure | None,
+    *,
     attempts: Sequence[AttemptRecord],
     out: Mapping[str, Unavailable],
 ) -> Refusal:

@@ -77,7 +77,7 @@ class Ticker:
     def _tell(listener: Callable[[int], None], now_ns: int) -> None:
         try:
             listener(now_ns)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the others have waited as long
             _log.exception("a deadline could not be handled")
 
 

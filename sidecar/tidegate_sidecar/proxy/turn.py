@@ -43,6 +43,7 @@ class Turn:
         key: Key | None,
         body: bytes,
         tickets: Tickets,
+        *,
         grants: tuple[Grant, ...],
         now_ns: int,
     ) -> None:

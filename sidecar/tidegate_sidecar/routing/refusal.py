@@ -50,7 +50,9 @@ class Case(Enum):
         return self.value[1]
 
 
-_MAY_HELP: Final = frozenset({"rate_limit_exceeded", "provider_timeout", "provider_unreachable", "internal_error"})
+_MAY_HELP: Final = frozenset(
+    {"rate_limit_exceeded", "provider_timeout", "provider_unreachable", "internal_error"}
+)
 """Codes after which the same call may succeed although nobody knows when."""
 
 _HEAD_FAULTS: Final = {
@@ -167,7 +169,9 @@ def no_room(limit: int) -> Refusal:
 
 def host_refused(status: int, message: str) -> Refusal:
     """The refusal of a request that no program of this machine sent."""
-    return Refusal(case=Case.INVALID if status == HTTPStatus.BAD_REQUEST else Case.HOST_REFUSED, message=message)
+    return Refusal(
+        case=Case.INVALID if status == HTTPStatus.BAD_REQUEST else Case.HOST_REFUSED, message=message
+    )
 
 
 def head_fault(status: int, message: str) -> Refusal:
@@ -195,7 +199,8 @@ def nothing_let_through(path: str, mounts: Sequence[str]) -> Refusal:
 def method_not_let_through(method: str, methods: Sequence[str]) -> Refusal:
     """The refusal of a method that is not let through."""
     return Refusal(
-        case=Case.UNKNOWN_PATH, message=f"{method[:20]!r} is not let through; these are: {', '.join(methods)}."
+        case=Case.UNKNOWN_PATH,
+        message=f"{method[:20]!r} is not let through; these are: {', '.join(methods)}.",
     )
 
 

@@ -12,7 +12,14 @@ from typing import Any, Final
 
 import orjson
 
-from tidegate_sidecar.telemetry.records import MAX_TEXT, AttemptRecord, CallRecord, Decision, Ending, UsageState
+from tidegate_sidecar.telemetry.records import (
+    MAX_TEXT,
+    AttemptRecord,
+    CallRecord,
+    Decision,
+    Ending,
+    UsageState,
+)
 
 MAX_INTEGER: Final = 2**63 - 1
 """The largest that every reader of JSON takes for an integer."""

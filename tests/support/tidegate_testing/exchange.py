@@ -25,6 +25,7 @@ from tidegate_sidecar.proxy.ticker import Ticker
 from tidegate_sidecar.settings import Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.upstream.origins import Origins
+from tidegate_sidecar.upstream.resolver import Lookup, system_lookup
 from tidegate_testing.sidecar import IDENTITY, LOCAL, Records
 from tidegate_testing.tasks import no_task_left, running
 from tidegate_testing.wire import Connection, ask
@@ -55,11 +56,12 @@ async def running_exchange(
     clock: Clock | None = None,
     wrap: Callable[[AppHandler], AppHandler] = lambda handler: handler,
     registry: Registry = DEFAULT,
+    lookup: Lookup = system_lookup,
     **settings: Any,
 ) -> AsyncIterator[RunningExchange]:
     """Serve `config`; `wrap` may stand between the server and the exchange."""
     clock, metrics, records = clock or Clock(), Metrics(), Records()
-    limits, ticker, origins = Settings(**settings), Ticker(clock), Origins(clock=clock)
+    limits, ticker, origins = Settings(**settings), Ticker(clock), Origins(clock=clock, lookup=lookup)
     live = Live(clock, metrics, registry, Egress.of(limits))
     live.apply(Loaded(config=config, identity=IDENTITY))
     services = Services(
@@ -81,8 +83,8 @@ async def running_exchange(
     server = AppServer(
         wrap(exchange.handle), on_fault=exchange.refuse_head, now_ns=clock.monotonic_ns()
     )
-    for listener in (origins.tick, server.tick):
-        ticker.listen(listener)
+    for tick in (origins.tick, server.tick):
+        ticker.listen(tick)
     async with no_task_left(), AsyncExitStack() as stack:
         stack.push_async_callback(origins.close)
         await stack.enter_async_context(running(ticker.run()))

@@ -182,6 +182,15 @@ class Sidecar:
         """Wait until every deadline that has passed by now was acted upon."""
         await self.ticks.next()
 
+    async def stood_still(self, count: Callable[[], int]) -> None:
+        """Wait until nothing more is counted through ten looks at the clock, in which all that can move has moved."""
+        async with asyncio.timeout(2 * DEADLINE_S):
+            before = -1
+            while count() != before:
+                before = count()
+                for _ in range(10):
+                    await self.looked()
+
     async def busy(self, calls: int = 1) -> None:
         """Wait until so many calls are in flight."""
         await until(lambda: self.listening.in_flight.count >= calls)

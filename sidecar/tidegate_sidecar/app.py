@@ -34,7 +34,7 @@ from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
 from tidegate_sidecar.telemetry.records import RecordSink
 from tidegate_sidecar.upstream.origins import Origins
-from tidegate_sidecar.upstream.tls import client_context
+from tidegate_sidecar.upstream.tls import TlsSettings, client_context
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ async def run_sidecar(
     keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
     if settings.keys_dir:
         mounted.look(keys, metrics, clock)  # before the first call can come
-    client_context(Egress.of(settings).tls)  # a file that is wrong is told before the first call
+    if (tls := Egress.of(settings).tls) != TlsSettings():
+        client_context(tls)  # a file that is wrong is told before the first call
     at_hand = source.at_hand()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(origins.close)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tidegate_testing.clock import FakeClock
 from tidegate_testing.configs import BREAKER, RETRY, config, pool, provider
-from tidegate_testing.provider import ProviderCall, RawProvider, raw_provider
+from tidegate_testing.provider import ProviderCall, RawProvider, Script, raw_provider
 from tidegate_testing.scripts import OUR_KEY, answering, asked, in_turn, serving
 from tidegate_testing.sidecar import Sidecar, running_sidecar
 
@@ -114,15 +114,25 @@ class TestNobodyPaysForAnAttemptThatIsNotMade:
             await self.gives_up_at_once(provider("only", raw.url), backup, status=503)
 
 
-async def test_a_pause_ends_early_by_the_timer_and_not_by_what_was_asked_for() -> None:
-    """The loop's clock and ours may differ by a little; who was waited for is then asked all the same, once and charged once."""
+@pytest.mark.parametrize(
+    "fail",
+    [answering(429, headers={"retry-after-ms": "5"}), answering(503)],
+    ids=["it asked for patience", "its breaker opened"],
+)
+async def test_who_was_waited_for_is_asked_also_if_the_timer_was_early(fail: Script) -> None:
+    """The loop's clock and ours may differ by a little; that costs neither the attempt nor the budget a second time."""
     clock = FakeClock()  # it stands still while the call pauses
-    asking_for_a_second = answering(429, headers={"retry-after-ms": "5"})
-    async with raw_provider(in_turn(asking_for_a_second, serving)) as raw:
-        cfg = config(pool(provider("only", raw.url), retry=replace(RETRY, backoff_max_ms=10)))
+    async with raw_provider(in_turn(fail, serving)) as raw:
+        cfg = config(
+            pool(
+                provider("only", raw.url),
+                retry=replace(RETRY, backoff_max_ms=10),
+                breaker=replace(BREAKER, consecutive_failures=1, open_for_ms=5, max_open_for_ms=5),
+            )
+        )
         async with running_sidecar(cfg, clock=clock.clock) as sidecar:
             assert (await sidecar.chat()).status == 200
-            assert asked(sidecar) == [("only", "RateLimited"), ("only", "ok")]
+            assert [name for name, _ in asked(sidecar)] == ["only", "only"]
             assert retries(sidecar, clock) == 1
 
 

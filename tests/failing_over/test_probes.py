@@ -75,7 +75,7 @@ async def test_a_stream_from_before_the_opening_is_never_the_probe() -> None:
         assert await state(sidecar) == CLOSED
 
 
-async def test_the_end_of_such_a_stream_settles_into_its_own_period() -> None:
+async def test_whatever_becomes_of_such_a_stream_while_a_probe_is_under_way_is_none_of_the_probes() -> None:
     clock = FakeClock()
     async with (
         raw_provider() as raw,
@@ -84,17 +84,18 @@ async def test_the_end_of_such_a_stream_settles_into_its_own_period() -> None:
     ):
         await app.post(ask(stream=True))
         old = await raw.next()
-        await old.begin_stream()
-        await old.event(delta("first"))
-        await app.read_until(delta("first"))
         await fail(sidecar, raw)
         clock.advance(ms=BREAKER.open_for_ms)
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(sidecar.chat())
             probe = await raw.next()
+            await old.begin_stream()
+            await old.event(delta("first"))
+            await app.read_until(delta("first"))
+            assert (await sidecar.chat()).status == 503, "the probe is still under way"
             old.cut()
             await app.read_until(b"\r\n0\r\n\r\n")
-            assert await state(sidecar) == HALF_OPEN, "its failure is none of the probe's"
+            assert await state(sidecar) == HALF_OPEN
             await probe.answer(COMPLETION)
             assert (await probing).status == 200
         assert await state(sidecar) == CLOSED
@@ -156,16 +157,20 @@ class TestTheBreakerForConnections:
 
     async def test_opens_where_there_is_no_tls(self) -> None:
         clock = FakeClock()
-        async with (
-            raw_provider() as raw,
-            running_sidecar(only(raw.url.replace("http:", "https:")), clock=clock.clock) as sidecar,
-        ):
-            await self.opens(sidecar, clock)
-            assert "TLS" in sidecar.records.all[0].attempts[0].reason
-            assert raw.calls == []
+
+        async def speak_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(speak_plainly, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            async with running_sidecar(only(f"https://{host}:{port}/v1"), clock=clock.clock) as sidecar:
+                await self.opens(sidecar, clock)
+                assert "TLS" in sidecar.records.all[0].attempts[0].reason
 
     async def test_opens_where_there_is_no_such_name(self) -> None:
-        async def lookup(host: str, port: int) -> Sequence[AddrInfoType]:  # noqa: ARG001 - whichever it is
+        async def lookup(host: str, port: int) -> Sequence[AddrInfoType]:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
         async with running_exchange(only("http://nowhere.test/v1"), lookup=lookup) as running:
@@ -187,17 +192,19 @@ class TestTheBreakerForConnections:
 
 
 async def test_a_provider_has_a_breaker_for_each_of_64_models_and_one_for_all_others() -> None:
-    clock = FakeClock()
-    async with raw_provider() as raw, running_sidecar(only(raw.url, models=()), clock=clock.clock) as sidecar:
-        for number in range(MAX_MODELS):
-            await fail(sidecar, raw, f"model-{number}", times=1)
-        await fail(sidecar, raw, "one-more")
-        assert await state(sidecar, OTHERS) == OPEN
-        raw.script = serving
-        assert (await sidecar.chat("yet-another")).status == 503, "they share one"
-        assert (await sidecar.chat("model-0")).status == 200
-        states = [name for name in await sidecar.metrics() if name.startswith("tidegate_breaker_state")]
-        assert len(states) == MAX_MODELS + len((PROVIDER, OTHERS))
+    at_once = replace(BREAKER, consecutive_failures=1)
+    async with raw_provider(answering(500)) as raw:
+        cfg = config(
+            pool(provider("only", raw.url, models=()), breaker=at_once, retry=replace(RETRY, max_attempts=1))
+        )
+        async with running_sidecar(cfg, clock=FakeClock().clock) as sidecar:
+            for number in range(MAX_MODELS + 1):
+                assert (await sidecar.chat(f"model-{number}")).status == 500, "nobody's failure but its own"
+            raw.script = serving
+            assert (await sidecar.chat("yet-another")).status == 503, "further models share one"
+            assert len(raw.calls) == MAX_MODELS + 1
+            states = [name for name in await sidecar.metrics() if name.startswith("tidegate_breaker_state")]
+            assert len(states) == len((PROVIDER, OTHERS)), "names that callers make up are no labels"
 
 
 @contextmanager

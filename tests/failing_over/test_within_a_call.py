@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tidegate_testing.configs import RETRY, TIMEOUTS, anthropic, config, pool, provider
@@ -403,5 +404,5 @@ async def test_once_the_application_has_seen_something_nobody_else_is_asked() ->
         assert second.calls == []
 
 
-def _failing(status: int | None, **more: object) -> object:
+def _failing(status: int | None, **more: Any) -> Behaviour:
     return Behaviour(status=status, **more)

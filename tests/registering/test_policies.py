@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 from made_up.quotas import Config, Quota, Store, When, config
-from made_up.serving import pipeline_of, quota_of, serving
+from made_up.serving import pipeline_of, put, quota_of, serving
 from tidegate_testing.configs import RETRY, model, pool, provider
-from tidegate_testing.exchange import RunningExchange
 from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, delta, raw_provider
-from tidegate_testing.sidecar import IDENTITY, running_sidecar
+from tidegate_testing.sidecar import running_sidecar
 from tidegate_testing.tasks import until
 from tidegate_testing.wire import ask
 
 from tidegate_policy.model import Mode
 from tidegate_sidecar.config.registry import DEFAULT, Phase
-from tidegate_sidecar.config.source import Loaded
 from tidegate_sidecar.dialects.base import NO_USAGE, Usage
 from tidegate_sidecar.policies.base import NOT_ADMITTED, NOT_SENT, Outcome, Sent, UsageClass
 from tidegate_sidecar.telemetry.records import Decision, Ending
@@ -426,8 +424,3 @@ async def test_a_whole_sidecar_takes_them_from_its_registry() -> None:
             assert (await sidecar.chat()).code == "rate_limit_exceeded"
             await sidecar.reload(with_quotas(raw.url, quota(calls=1)))
             assert (await sidecar.chat()).status == 200
-
-
-def put(running: RunningExchange, served: Config) -> None:
-    """Put another configuration in force, or have it refused."""
-    running.services.live.apply(Loaded(config=served, identity=IDENTITY))

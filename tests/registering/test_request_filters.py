@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from made_up.filters import BLOCKED, Requests, Slowly, edited, kind
 from made_up.quotas import Config, Quota, Store, config
-from made_up.serving import body_of, head_of, serving
+from made_up.serving import body_of, head_of, put, serving
 from tidegate_testing.clock import FakeClock
 from tidegate_testing.configs import TIMEOUTS, model, pool, provider
-from tidegate_testing.exchange import RunningExchange
 from tidegate_testing.provider import COMPLETION, ProviderCall, raw_provider
 from tidegate_testing.tasks import until
 from tidegate_testing.wire import ask
@@ -22,11 +21,13 @@ from tidegate_sidecar.config.registry import FilterKind
 from tidegate_sidecar.policies.base import NOT_SENT
 from tidegate_sidecar.proxy.answer import Answer
 from tidegate_sidecar.proxy.filters import Context
-from tidegate_sidecar.routing.refusal import Case, Refusal
+from tidegate_sidecar.routing.refusal import Refusal
 from tidegate_sidecar.telemetry.records import Decision, Ending
 
 NOWHERE = "http://127.0.0.1:1/v1"
-FIXED = Answer(200, [(b"content-type", b"application/json")], b'{"fixed":true}', own=[(b"x-tidegate-cache", b"hit")])
+FIXED = Answer(
+    200, [(b"content-type", b"application/json")], b'{"fixed":true}', own=[(b"x-tidegate-cache", b"hit")]
+)
 
 
 def filtered(url: str, *rules: str, **changes: Any) -> Config:
@@ -56,7 +57,10 @@ async def test_it_sees_what_was_asked_for_and_by_whom() -> None:
 
 async def test_a_configuration_without_its_rules_has_none() -> None:
     never = Requests(lambda _: BLOCKED)
-    async with raw_provider() as raw, serving(filtered(raw.url), filters=(kind("it", lambda: never),)) as running:
+    async with (
+        raw_provider() as raw,
+        serving(filtered(raw.url), filters=(kind("it", lambda: never),)) as running,
+    ):
         async with await running.connect() as app:
             await app.post(ask())
             await (await raw.next()).answer(COMPLETION)
@@ -67,7 +71,9 @@ async def test_a_configuration_without_its_rules_has_none() -> None:
 
 async def test_it_refuses_in_the_caller_s_dialect_and_gives_back_what_the_call_took() -> None:
     store = Store()
-    async with serving(filtered(NOWHERE, "it"), policies=(store.kind(),), filters=(doing(BLOCKED),)) as running:
+    async with serving(
+        filtered(NOWHERE, "it"), policies=(store.kind(),), filters=(doing(BLOCKED),)
+    ) as running:
         answer = await running.ask()
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert json.loads(body_of(answer))["error"]["message"] == "A word that is not said here."
@@ -113,7 +119,9 @@ async def test_its_answer_may_come_piece_by_piece() -> None:
 
 async def test_an_answer_of_its_own_that_breaks_off_is_told_as_cut() -> None:
     rest = Slowly()
-    async with serving(filtered(NOWHERE, "it"), filters=(doing(Answer(200, (), b"data: 1\n\n", rest)),)) as running:
+    async with serving(
+        filtered(NOWHERE, "it"), filters=(doing(Answer(200, (), b"data: 1\n\n", rest)),)
+    ) as running:
         async with await running.connect() as app:
             await app.post(ask(stream=True))
             await until(lambda: rest.sink)
@@ -125,7 +133,9 @@ async def test_an_answer_of_its_own_that_breaks_off_is_told_as_cut() -> None:
 
 async def test_an_answer_of_its_own_is_let_go_with_the_application() -> None:
     rest = Slowly()
-    async with serving(filtered(NOWHERE, "it"), filters=(doing(Answer(200, (), b"data: 1\n\n", rest)),)) as running:
+    async with serving(
+        filtered(NOWHERE, "it"), filters=(doing(Answer(200, (), b"data: 1\n\n", rest)),)
+    ) as running:
         async with await running.connect() as app:
             await app.post(ask(stream=True))
             await until(lambda: rest.sink)
@@ -256,10 +266,6 @@ class Waiting:
             raise
 
 
-def remembering() -> Remembering:
-    return Remembering()
-
-
 class Remembering:
     """A cache of one answer: a rule that looks at requests and at answers, and remembers over reloads."""
 
@@ -290,25 +296,14 @@ class _Storing:
 async def test_one_rule_may_look_at_both_and_goes_on_over_a_reload() -> None:
     async with (
         raw_provider(lambda call: call.answer(COMPLETION)) as raw,
-        serving(filtered(raw.url, "cache"), filters=(kind("cache", remembering),)) as running,
+        serving(filtered(raw.url, "cache"), filters=(kind("cache", Remembering),)) as running,
     ):
         first = await running.ask()
-        await reload(running, filtered(raw.url, "cache", "another"))
+        put(running, filtered(raw.url, "cache", "another"))
         second = await running.ask()
         assert body_of(first) == body_of(second)
         assert [len(it.attempts) for it in running.records.all] == [1, 0]
-        await reload(running, filtered(raw.url))
-        await reload(running, filtered(raw.url, "cache"))
+        put(running, filtered(raw.url))
+        put(running, filtered(raw.url, "cache"))
         await running.ask()
         assert len(running.records.last.attempts) == 1
-
-
-async def reload(running: RunningExchange, served: Config) -> None:
-    from tidegate_sidecar.config.source import Loaded
-    from tidegate_testing.sidecar import IDENTITY
-
-    running.services.live.apply(Loaded(config=served, identity=IDENTITY))
-
-
-def test_a_timeout_is_a_fault_and_no_rule_that_says_no() -> None:
-    assert Case.TIMEOUT.status == 504

@@ -1,7 +1,7 @@
 """The attempts of one call: who is asked, with what, and what follows from how it went.
 
-Every choice is made by a pure function; this module carries it out. What an attempt takes (breaker, rules by provider, a
-key) is taken when its provider, its model and its body are known, and settled once, whatever becomes of it.
+Every choice is made by a pure function, over what `candidates.py` knows; this module carries it out. What an attempt takes is
+settled once, whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -13,40 +13,25 @@ from typing import TYPE_CHECKING, Final
 from tidegate_policy.model import RetryOn
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.targets import Target, lines_of
-from tidegate_sidecar.credentials.keyring import Key, NoKeyError
 from tidegate_sidecar.dialects.base import Judged, Verdict
 from tidegate_sidecar.dialects.json_text import read_json
 from tidegate_sidecar.dialects.retry_after import retry_after_ms
-from tidegate_sidecar.messages.message import Message
 from tidegate_sidecar.policies.base import (
-    NOT_ADMITTED,
-    NOT_SENT,
-    NOTHING_ADMITTED,
-    Admitted,
-    Facts,
-    Rejected,
     UsageClass,
-    settle_all,
 )
 from tidegate_sidecar.policies.breaker import Result
-from tidegate_sidecar.policies.choice import choose
-from tidegate_sidecar.policies.cooldowns import WHOLE_ACCOUNT, credential_of_caller
-from tidegate_sidecar.policies.failures import TRAITS, FailureKind
+from tidegate_sidecar.policies.failures import FailureKind
 from tidegate_sidecar.policies.planner import (
-    Ask,
     GiveUp,
-    Step,
     WaitThenAsk,
-    after_pause,
-    first_step,
-    next_step,
 )
-from tidegate_sidecar.policies.standing import Cause, Standing, Unavailable
-from tidegate_sidecar.proxy.admission import Acquisitions, admit
+from tidegate_sidecar.policies.standing import Cause, Unavailable
+from tidegate_sidecar.proxy.admission import Acquisitions
 from tidegate_sidecar.proxy.answer import Answer, Whole
 from tidegate_sidecar.proxy.attempt import Attempt, Begun, Undecided
 from tidegate_sidecar.proxy.call import Call
-from tidegate_sidecar.proxy.decisions import note_refusal, note_shadows
+from tidegate_sidecar.proxy.candidates import Candidates
+from tidegate_sidecar.proxy.decisions import note_refusal
 from tidegate_sidecar.proxy.failure import (
     Failure,
     not_accepted,
@@ -77,16 +62,14 @@ class Attempts:
     """Makes the attempts of one call: `answer` once, then `deliver` for what it returned."""
 
     __slots__ = (
-        "_acquisitions",
         "_asked_bytes",
         "_call",
+        "_candidates",
         "_deadline_ns",
         "_last",
-        "_missed",
         "_pipeline",
         "_pool",
         "_services",
-        "_standings",
         "_turn",
         "called_ns",
         "hold",
@@ -103,14 +86,11 @@ class Attempts:
     ) -> None:
         """Nobody has been asked yet."""
         self._services = services
-        self._acquisitions = acquisitions
         self._call = call
         self._pipeline = pipeline
         self._pool = pool = pipeline.pools[call.route.pool]
-        self._standings: list[Standing] | None = None
         self._turn: Turn | None = None
         self._last: Target | None = None
-        self._missed: dict[Target, Unavailable] = {}
         # What attempts are made under, see `Asker`.
         self.wants_stream = call.wants_stream
         self.timeouts = timeouts = pool.pool.timeouts
@@ -121,40 +101,40 @@ class Attempts:
         self.ticker = services.ticker
         self.now_ns = services.clock.monotonic_ns
         self.ping = call.dialect.ping
-        self._deadline_ns = call.started_ns + timeouts.request_ms * _MS_NS
+        self._deadline_ns = deadline_ns = call.started_ns + timeouts.request_ms * _MS_NS
+        self._candidates = Candidates(services, acquisitions, call, pipeline, deadline_ns)
 
     async def answer(self) -> Answer | Refusal:
         """Ask until there is an answer or no reason to go on; a refusal where there is nothing to pass on."""
-        self._pool.retry_budget.on_call(self.now_ns())
-        targets = self._call.route.targets
-        target = targets[0] if len(targets) == 1 else choose(targets, self._services.random())
-        assert target is not None, "a route has targets"  # noqa: S101 - a programming error
+        candidates, budget = self._candidates, self._pool.retry_budget
+        budget.on_call(self.now_ns())
+        target = candidates.first()
         failure: Failure | None = None
         has_paused = False
-        turn = self._take(target, self.now_ns()) or await self._obtain(target)
+        turn = candidates.take(target, self.now_ns()) or await candidates.obtain(target)
         while True:
             if type(turn) is Turn:
                 result = await self._ask(turn)
                 if isinstance(result, Answer | Refusal):
                     return result
                 failure, has_paused = result, False
-                self._missed.clear()
+                candidates.forget_missed()
             elif isinstance(turn, Unavailable):
-                self._missed[target] = turn
+                candidates.missed(target, turn)
             now_ns = self.now_ns()
-            step = self._after_pause(now_ns) if has_paused else self._next(failure, now_ns)
+            step = candidates.after_pause(now_ns) if has_paused else candidates.next(failure, now_ns)
             if isinstance(step, WaitThenAsk):
                 await asyncio.sleep(step.wait_ms / 1_000)
                 # Timers may be a little early, and nobody is asked before the time that it named.
                 now_ns = max(self.now_ns(), now_ns + step.wait_ms * _MS_NS)
                 has_paused = True
-                self._missed.clear()
-                step = self._after_pause(now_ns)
+                candidates.forget_missed()
+                step = candidates.after_pause(now_ns)
             if isinstance(step, GiveUp):
                 return self._give_up(step, failure)
-            target = targets[self._index(step.standing)]
-            turn = self._take(target, now_ns) or await self._obtain(target)
-            if step.standing.asked and isinstance(turn, Turn) and not self._pool.retry_budget.take(now_ns):
+            target = candidates.target(step.standing)
+            turn = candidates.take(target, now_ns) or await candidates.obtain(target)
+            if step.standing.asked and isinstance(turn, Turn) and not budget.take(now_ns):
                 # Others took the rest of it while this call waited for its rules.
                 turn.left(self.now_ns(), by_us=True)
                 turn = Unavailable(Cause.LIMIT, "the retry budget is used up")
@@ -189,161 +169,6 @@ class Attempts:
                 "the answer broke off",
             )
 
-    # whom to ask
-
-    def _next(self, failure: Failure | None, now_ns: int) -> Step:
-        """Whom to ask next, and after which pause."""
-        services, pool = self._services, self._pool
-        standings = self._looked(now_ns)
-        if failure is None:
-            return first_step(standings, services.random(), now_ns)
-        return next_step(
-            standings,
-            failure.kind,
-            pool.retry_budget,
-            retry=pool.pool.retry,
-            left_ms=(self._deadline_ns - now_ns) // _MS_NS,
-            chance=services.random(),
-            jitter=services.random(),
-            now_ns=now_ns,
-        )
-
-    def _after_pause(self, now_ns: int) -> Ask | GiveUp:
-        """Whom to ask now that the pause is over."""
-        return after_pause(
-            self._looked(now_ns),
-            self._pool.retry_budget,
-            left_ms=(self._deadline_ns - now_ns) // _MS_NS,
-            chance=self._services.random(),
-            now_ns=now_ns,
-        )
-
-    def _looked(self, now_ns: int) -> list[Standing]:
-        """How everybody stands, looked at now."""
-        standings, missed = self._all(), self._missed
-        for standing, target in zip(standings, self._call.route.targets, strict=True):
-            if standing.is_refused:
-                standing.unavailable = None
-            else:
-                standing.unavailable = missed.get(target) or self._obstacle(target, now_ns)
-        return standings
-
-    def _all(self) -> list[Standing]:
-        if self._standings is None:
-            self._standings = [Standing(target.candidate) for target in self._call.route.targets]
-        return self._standings
-
-    def _index(self, standing: Standing) -> int:
-        return next(at for at, it in enumerate(self._all()) if it is standing)
-
-    def _standing(self, target: Target) -> Standing:
-        at = next(at for at, it in enumerate(self._call.route.targets) if it is target)
-        return self._all()[at]
-
-    def _obstacle(self, target: Target, now_ns: int) -> Unavailable | None:
-        """Why a provider cannot be asked now; changes nothing."""
-        key = self._key(target, now_ns)
-        if isinstance(key, Unavailable):
-            return key
-        broken = target.state.breakers.standing(target.model, now_ns)
-        rules = self._pipeline.attempt_rules
-        if broken is not None or not rules.policies:
-            return broken
-        admitted = rules.admit(self._facts(target, self._call.message), now_ns)
-        if isinstance(admitted, Rejected):
-            return _limited(admitted)
-        if isinstance(admitted, Admitted):
-            settle_all(admitted.grants, NOT_ADMITTED, now_ns)
-        return None
-
-    # what an attempt takes
-
-    def _take(self, target: Target, now_ns: int) -> Turn | Unavailable | None:
-        """Take all that an attempt needs, or say what is in its way; None: rules have to be waited for, see `_obtain`."""
-        call = self._call
-        key = self._key(target, now_ns)
-        if isinstance(key, Unavailable):
-            return key
-        message = call.message
-        if target.upstream_model != call.model:
-            message = message.with_string("model", target.upstream_model)
-        rules = self._pipeline.attempt_rules
-        if not rules.policies:
-            return self._turn_with(target, key, message, NOTHING_ADMITTED, now_ns)
-        broken = target.state.breakers.standing(target.model, now_ns)
-        if broken is not None:
-            return broken
-        admitted = rules.admit(self._facts(target, message), now_ns)
-        if isinstance(admitted, Rejected):
-            return _limited(admitted)
-        if not isinstance(admitted, Admitted):
-            return None
-        return self._turn_with(target, key, message, admitted, now_ns)
-
-    async def _obtain(self, target: Target) -> Turn | Unavailable:
-        """The same where rights have to be got, or a turn in a queue awaited."""
-        call = self._call
-        message = call.message
-        if target.upstream_model != call.model:
-            message = message.with_string("model", target.upstream_model)
-        admitted = await admit(
-            self._pipeline.attempt_rules,
-            self._facts(target, message),
-            self.now_ns,
-            self._acquisitions,
-            due_ns=self._deadline_ns,
-        )
-        if isinstance(admitted, Rejected):
-            return _limited(admitted)
-        now_ns = self.now_ns()
-        key = self._key(target, now_ns)  # the key of this moment
-        if isinstance(key, Unavailable):
-            settle_all(admitted.grants, NOT_SENT, now_ns)
-            return key
-        return self._turn_with(target, key, message, admitted, now_ns)
-
-    def _key(self, target: Target, now_ns: int) -> Key | Unavailable | None:
-        """The key to ask with, or what is in the way of asking with it."""
-        try:
-            key = self._services.keyring.find(target.state.provider)
-        except NoKeyError as error:
-            return Unavailable(Cause.KEY, str(error))
-        cooling = self._cooling(target, key, now_ns) if self._pool.cooldowns else None
-        return key if cooling is None else cooling
-
-    def _turn_with(
-        self, target: Target, key: Key | None, message: Message, admitted: Admitted, now_ns: int
-    ) -> Turn | Unavailable:
-        """The turn of an attempt that rules have admitted, if the breakers admit it too."""
-        breakers = target.state.breakers
-        tickets = breakers.admit(target.model, now_ns)
-        if tickets is None:
-            settle_all(admitted.grants, NOT_SENT, now_ns)
-            broken = breakers.standing(target.model, now_ns)
-            return broken or Unavailable(Cause.BREAKER, "its circuit breaker is open")
-        if admitted.would_reject:
-            note_shadows(self._call.record, admitted.would_reject)
-        return Turn(target, key, message.body, tickets, grants=admitted.grants, now_ns=now_ns)
-
-    def _facts(self, target: Target, message: Message) -> Facts:
-        return self._call.facts._replace(
-            provider=target.state.provider.name, body_bytes=len(message.body), message=message
-        )
-
-    def _cooling(self, target: Target, key: Key | None, now_ns: int) -> Unavailable | None:
-        return self._pool.cooldowns.standing(self._credential(target, key), target.model, now_ns)
-
-    def _credential(self, target: Target, key: Key | None) -> str:
-        """The name under which a provider's patience with this key is kept."""
-        name = target.state.provider.name
-        if key is not None:
-            return f"{name}/{key.credential.source}"
-        if not target.state.provider.caller_credential:
-            return name
-        headers = self._call.request.headers
-        carried = b"\0".join(value_of(headers, it) for it in sorted(target.state.dialect.credential_headers))
-        return f"{name}/{credential_of_caller(carried.decode('latin-1'))}"
-
     # one attempt
 
     async def _ask(self, turn: Turn) -> Answer | Refusal | Failure:
@@ -364,9 +189,7 @@ class Attempts:
             if self._pipeline.answer_rules:
                 attempt.filter = self._filter_for(target)
             call.delivery.on_gone = attempt.drop
-            head = self._head(
-                turn
-            )  # made before a connection is taken, which would not be given back if this failed
+            head = self._head(turn)  # first: if it failed, a connection would not be given back
             connection = target.state.origin(self._services.origins).take(self.now_ns())
             if connection is None:
                 begun = await self._on_new_connection(turn, attempt, head)
@@ -441,7 +264,7 @@ class Attempts:
 
     def _filter_for(self, target: Target) -> AnswerFilter:
         """What the answer of an attempt passes that is about to be made."""
-        context = context_of(self._call, self._facts(target, self._call.message))
+        context = context_of(self._call, self._candidates.facts(target, self._call.message))
         filters = [rule.on_answer(context) for rule in self._pipeline.answer_rules]
         return chained(filters, is_stream=self._call.wants_stream)
 
@@ -476,7 +299,7 @@ class Attempts:
         """Take note that another attempt is wanted; the provider has done its part."""
         failure = not_accepted(verdict.refusal)
         turn.record.result, turn.record.reason = failure.kind.value, failure.reason
-        self._standing(turn.target).asked += 1
+        self._candidates.asked(turn.target)
         self._let_go_of_answer(failure)
         if verdict.message is not None and (refusal := take(self._call, verdict.message)) is not None:
             return refusal
@@ -487,26 +310,11 @@ class Attempts:
 
     def _failed(self, turn: Turn, failure: Failure) -> None:
         now_ns = self.now_ns()
-        standing = self._standing(turn.target)
-        standing.asked += 1
         turn.failed(failure, now_ns)
         if failure.is_sent and turn.attempt is not None:
             self._call.count(turn.attempt.usage, turn.attempt.usage_class)
         self._let_go_of_answer(failure)
-        standing.failed(
-            failure.kind,
-            now_ns,
-            retry_after_ms=failure.retry_after_ms,
-            may_retry=not failure.forbids_retry,
-        )
-        if failure.retry_after_ms and TRAITS[failure.kind].cools:
-            self._pool.cooldowns.cool(
-                self._credential(turn.target, turn.key),
-                WHOLE_ACCOUNT if failure.whole_account else turn.target.model,
-                failure.retry_after_ms,
-                at_most_ms=self._pool.pool.breaker.max_open_for_ms,
-                now_ns=now_ns,
-            )
+        self._candidates.failed(turn, failure, now_ns)
 
     def _let_go_of_answer(self, failure: Failure) -> None:
         """What came of an attempt is held no more, but for words that may be the answer in the end."""
@@ -572,12 +380,7 @@ class Attempts:
             return failure.answer
         if failure is not None and failure.refusal is not None:
             return failure.refusal
-        targets = self._call.route.targets
-        out = {
-            target.state.provider.name: standing.unavailable
-            for target, standing in zip(targets, self._all(), strict=True)
-            if standing.unavailable is not None
-        }
+        out = self._candidates.out()
         return gave_up(
             self._pool.pool.source, self._call.route.model, step, failure, attempts=record.attempts, out=out
         )
@@ -603,22 +406,12 @@ class Attempts:
         return tuple(own_keys(self._call.request.headers, state.dialect))
 
 
-def _limited(rejected: Rejected) -> Unavailable:
-    return Unavailable(
-        Cause.LIMIT,
-        f"its limit {rejected.rule} is reached ({rejected.limit})",
-        rejected.retry_after_ms,
-        rejected,
-    )
-
-
 def _tell_whose_key(failure: Failure, turn: Turn) -> None:
     """A key of ours that is refused is no error of the caller, and what is said of it concerns the platform."""
     if turn.key is not None:
         failure.reason = f"it refused the key of {turn.key.credential.source} ({failure.status})"
-        if (
-            failure.status != HTTPStatus.FORBIDDEN
-        ):  # which is about what was asked for as often as about the key
+        # A 403 is about what was asked for as often as about the key.
+        if failure.status != HTTPStatus.FORBIDDEN:
             failure.answer = None
     elif turn.target.state.provider.caller_credential:
         failure.kind = FailureKind.CALLER_ERROR

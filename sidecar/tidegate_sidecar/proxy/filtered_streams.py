@@ -35,12 +35,13 @@ class JudgedStream(StreamBody):
 
     def _consider(self, now_ns: int) -> None:
         attempt, reader = self._attempt, self._reader
-        if reader.failure is not None or reader.is_complete:
-            super()._consider(now_ns)
-            return
         asker, size = attempt.asker, self._opening_bytes
-        if size > asker.max_answer_bytes or not asker.hold.grow_answer(size, len(self._opening[-1])):
+        if reader.failure is not None:
+            super()._consider(now_ns)
+        elif size > asker.max_answer_bytes or not asker.hold.grow_answer(size, len(self._opening[-1])):
             attempt.fail(not_judged("its stream is larger than what rules can look at", attempt.status))
+        elif reader.is_complete:
+            super()._consider(now_ns)
         else:
             self._renew(now_ns)
 
@@ -71,9 +72,7 @@ class FilteredStream(StreamBody):
             return
         scope = asyncio.timeout(None)
         try:
-            async with scope:
-                self._scope = scope
-                said = await hold.decide()
+            said = await self._within(scope, hold)
             self._is_held = False
             now_ns = self._attempt.asker.now_ns()
             self._obey(said, now_ns)
@@ -82,8 +81,14 @@ class FilteredStream(StreamBody):
         except Exception as error:  # noqa: BLE001 - no rule may leave a call without an end
             if not scope.expired():
                 self._attempt.fault(error)
-        finally:
-            self._scope = None
+
+    async def _within(self, scope: asyncio.Timeout, hold: Hold) -> Emit | End:
+        async with scope:
+            self._scope = scope
+            try:
+                return await hold.decide()
+            finally:
+                self._scope = None
 
     # what the attempt says
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tidegate_cluster.certificates import CertificateAuthority
 from tidegate_testing.clock import FakeClock
@@ -138,7 +138,7 @@ async def staged(
         assert stage is not None
         await scenario.provider(call, stage)
 
-    settings = {"provider_ca_file": authority.file} if scenario.has_tls else {}
+    settings: dict[str, Any] = {"provider_ca_file": authority.file} if scenario.has_tls else {}
     async with (
         raw_provider(play, tls=authority.context if scenario.has_tls else None) as raw,
         running_exchange(

@@ -56,7 +56,7 @@ class Telegraph:
     def stream_reader(self) -> StreamReader:
         return Ticker()
 
-    def judge(self, status: int, document: object) -> Judged:
+    def judge(self, status: int, document: object) -> Judged:  # noqa: ARG002 - the status says it all
         if status == 402:
             return Judged(Verdict.ACCOUNT_EXHAUSTED, "unpaid")
         if status >= 500:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from made_up.quotas import SOURCE, Config
-
 from tidegate_policy.model import CompiledConfig
 from tidegate_sidecar.config.registry import FilterKind
 from tidegate_sidecar.dialects.base import Event

@@ -98,7 +98,7 @@ class QuotaPolicy:
         self.store = store
         self.seen: list[Facts] = []
 
-    def admit(self, facts: Facts, now_ns: int) -> Grant | Rejected | Needs | Wait:
+    def admit(self, facts: Facts, now_ns: int) -> Grant | Rejected | Needs | Wait:  # noqa: ARG002 - time changes nothing
         self.seen.append(facts)
         if facts.model != self.quota.model:
             return _Nothing()
@@ -112,7 +112,7 @@ class QuotaPolicy:
             return Wait(self._join, self.quota.max_wait_ms, refusal)
         return refusal
 
-    def carry(self, previous: QuotaPolicy, now_ns: int) -> None:
+    def carry(self, previous: QuotaPolicy, now_ns: int) -> None:  # noqa: ARG002 - time changes nothing
         """Go on with the rights that are left, and with those who wait for one."""
         previous.rights.free += self.quota.calls - previous.quota.calls
         self.rights = previous.rights
@@ -134,7 +134,7 @@ class _Right:
         self._policy = policy
         self._is_settled = False
 
-    def settle(self, outcome: Outcome, now_ns: int) -> None:
+    def settle(self, outcome: Outcome, now_ns: int) -> None:  # noqa: ARG002 - time changes nothing
         assert not self._is_settled, "a grant is settled exactly once"
         self._is_settled = True
         self._policy.store.settled.append((self._policy.quota.name, outcome))
@@ -144,7 +144,7 @@ class _Right:
 class _Nothing:
     """For a call that the quota does not count."""
 
-    def settle(self, outcome: Outcome, now_ns: int) -> None:
+    def settle(self, outcome: Outcome, now_ns: int) -> None:  # noqa: ARG002 - time changes nothing
         pass
 
 

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from made_up.quotas import QuotaPolicy
 from tidegate_testing.exchange import RunningExchange, running_exchange
+from tidegate_testing.sidecar import IDENTITY
 from tidegate_testing.tasks import until
 
+from made_up.quotas import QuotaPolicy
 from tidegate_policy.model import CompiledConfig
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.registry import DEFAULT, FilterKind, PolicyKind
+from tidegate_sidecar.config.source import Loaded
 
 
 @asynccontextmanager
@@ -42,6 +44,11 @@ async def settled(running: RunningExchange) -> None:
         if isinstance(rule, QuotaPolicy):
             assert rule.rights.free >= rule.quota.calls
             assert not rule.rights.waiting
+
+
+def put(running: RunningExchange, config: CompiledConfig) -> None:
+    """Put another configuration in force, or have it refused."""
+    running.services.live.apply(Loaded(config=config, identity=IDENTITY))
 
 
 def pipeline_of(running: RunningExchange) -> Pipeline:

@@ -19,8 +19,7 @@ from injecting_shapes.pods import container, environment_of, pod
 from tidegate_operator.inject.environment import AZURE, GEMINI, ORIGIN, OURS, SDKS, SERVED, Sdk
 from tidegate_operator.inject.pod import Platform
 from tidegate_policy.keys import PLACEHOLDER_KEY
-from tidegate_sidecar.proxy.identify import Place, place_of
-from tidegate_sidecar.routing.refusal import Refusal
+from tidegate_sidecar.dialects.registry import DEFAULT as DIALECTS
 
 ALL = replace(PLATFORM, template=replace(TEMPLATE, sdks=SDKS))
 """Leads every SDK to the sidecar, also those whose calls it does not take yet: the traps are the same."""
@@ -122,7 +121,7 @@ def test_an_unmodified_client_starts_and_finds_the_sidecar(
 
 @pytest.mark.parametrize("sdk", SERVED)
 def test_a_base_url_leads_to_what_the_sidecar_serves(sdk: Sdk) -> None:
-    assert isinstance(place(variables(platform=PLATFORM)[sdk.url].removeprefix(ORIGIN)), Place)
+    assert DIALECTS.mount(variables(platform=PLATFORM)[sdk.url].removeprefix(ORIGIN) + "/", ())
 
 
 @pytest.mark.parametrize("sdk", [GEMINI, AZURE])
@@ -130,11 +129,7 @@ def test_an_application_whose_calls_the_sidecar_does_not_serve_is_left_as_it_is(
     own = ((sdk.key, "own"), ("OPENAI_API_VERSION", "1"))
     found = variables(*own, platform=PLATFORM)
     assert found == dict(own) | {name: found[name] for name in found if name.startswith("ANTHROPIC_")}
-    assert isinstance(place(sdk.path), Refusal), "it is served, so it belongs to SERVED"
-
-
-def place(path: str) -> Place | Refusal:
-    return place_of("POST", f"{path}/", {})
+    assert DIALECTS.mount(f"{sdk.path}/", ()) is None, "it is served, so it belongs to SERVED"
 
 
 def test_without_the_type_the_module_client_would_not_start() -> None:

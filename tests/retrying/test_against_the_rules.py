@@ -65,7 +65,11 @@ def usable_from(standing: Standing) -> int | None:
 def permits_another(retry: Retry, failure: FailureKind, attempts: int, left_ms: int) -> bool:
     if failure in (FailureKind.CALLER_ERROR, FailureKind.UNREADABLE, FailureKind.NOT_JUDGED):
         return False
-    whatever_retry_on_says = (FailureKind.KEY_REFUSED, FailureKind.MODEL_UNAVAILABLE, FailureKind.NOT_ACCEPTED)
+    whatever_retry_on_says = (
+        FailureKind.KEY_REFUSED,
+        FailureKind.MODEL_UNAVAILABLE,
+        FailureKind.NOT_ACCEPTED,
+    )
     if failure not in whatever_retry_on_says and TRAITS[failure].retry_on not in retry.retry_on:
         return False
     return attempts < retry.max_attempts and left_ms > 0

@@ -157,6 +157,7 @@ GARBAGE = {
     "a folded coding": OK + b"transfer-encoding:\r\n chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     "a coding that ends in a fold": OK + b"transfer-encoding: chunked\r\n \r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     "a control character in a coding": OK + b"transfer-encoding: \x0bchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "a control character and a line feed alone": OK + b"x: \x01\n\r\ny: z\r\ncontent-length: 2\r\n\r\nhi",
     "a control character elsewhere and a length as a fold": OK + b"x: \x01\r\ncontent-length:\r\n 2\r\n\r\nhi",
     "another coding": OK + b"transfer-encoding: gzip\r\n\r\nhi",
     "another coding, and chunked": OK + b"transfer-encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",

@@ -76,7 +76,7 @@ class Failed:
         problem: what to do about it, for a person.
         retry_s: over how many seconds the operator wants it tried again; 0: it does not say.
         is_final: the operator refuses this sidecar, and trying again alone will not help.
-        is_nobody_there: nobody listens, so the try cost nobody anything but this sidecar.
+        is_nobody_there: nobody listens, so asking cost nobody anything but this sidecar.
     """
 
     problem: str

@@ -1,4 +1,4 @@
-"""Provider keys: held in memory, found per try, never shown.
+"""Provider keys: held in memory, found for each attempt, never shown.
 
 The package must not know what a request says or which provider is chosen.
 """

@@ -1,5 +1,6 @@
-"""The shell: everything that awaits, around decisions that do not.
+"""The life of a call: decisions that do not await, and the shell around them that carries them out.
 
-`exchange.py` is one request's whole life; read it first. `identify`, `route` and `respond` are pure; `dispatch` makes
-the tries, `upstream` is the leg to the provider, `downstream` the one to the application, `relay` joins the two.
+`exchange.py` is a call's whole life on one screen; read it first. `decisions`, `identify`, `respond` and `refusals` are pure;
+`candidates` knows who can be asked, `attempts` asks, `attempt` and the `*_body` modules read what one provider says, and
+`delivery` alone writes to the application. The package names no dialect, no kind of rule and no kind of filter.
 """

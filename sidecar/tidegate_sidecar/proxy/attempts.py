@@ -25,7 +25,7 @@ from tidegate_sidecar.policies.planner import (
     GiveUp,
     WaitThenAsk,
 )
-from tidegate_sidecar.policies.standing import Cause, Unavailable
+from tidegate_sidecar.policies.standing import Unavailable
 from tidegate_sidecar.proxy.admission import Acquisitions
 from tidegate_sidecar.proxy.answer import Answer, Whole
 from tidegate_sidecar.proxy.attempt import Attempt, Begun, Undecided
@@ -137,7 +137,7 @@ class Attempts:
             if step.standing.asked and isinstance(turn, Turn) and not budget.take(now_ns):
                 # Others took the rest of it while this call waited for its rules.
                 turn.left(self.now_ns(), by_us=True)
-                turn = Unavailable(Cause.LIMIT, "the retry budget is used up")
+                return self._give_up(GiveUp("the retry budget is used up", None, is_busy=False), failure)
 
     async def deliver(self, answer: Answer, names: HeaderNames) -> None:
         """Write the answer to the application, and settle what it took."""

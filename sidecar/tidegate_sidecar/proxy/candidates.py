@@ -171,7 +171,7 @@ class Candidates:
     # what an attempt takes
 
     def take(self, target: Target, now_ns: int) -> Turn | Unavailable | None:
-        """Take all that an attempt needs, or say what is in its way; None: rules have to be waited for, see `_obtain`."""
+        """Take all that an attempt needs, or say what is in its way; None: rules have to be waited for, see `obtain`."""
         call = self._call
         key = self._key(target, now_ns)
         if isinstance(key, Unavailable):

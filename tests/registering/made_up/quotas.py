@@ -144,7 +144,7 @@ class _Right:
 class _Nothing:
     """For a call that the quota does not count."""
 
-    def settle(self, outcome: Outcome, now_ns: int) -> None:  # noqa: ARG002 - time changes nothing
+    def settle(self, outcome: Outcome, now_ns: int) -> None:
         pass
 
 

@@ -80,9 +80,7 @@ async def running_exchange(
         request_ids=request_ids(),
     )
     exchange = Exchange(services)
-    server = AppServer(
-        wrap(exchange.handle), on_fault=exchange.refuse_head, now_ns=clock.monotonic_ns()
-    )
+    server = AppServer(wrap(exchange.handle), on_fault=exchange.refuse_head, now_ns=clock.monotonic_ns())
     for tick in (origins.tick, server.tick):
         ticker.listen(tick)
     async with no_task_left(), AsyncExitStack() as stack:

@@ -2,7 +2,7 @@
 
 A machine gets slower and faster while a bench runs; two measurements of one round are near each other, so their ratio holds where
 neither of them does. That is why no ratio of medians stands anywhere. Where some rounds were quiet only they count: beside other
-work a proxy reads more events at once, so Envoy looks two to four times as cheap in a stream, and dearer in a call.
+work a proxy reads more events at once, which halves what each costs Envoy, while calls get dearer.
 """
 
 from __future__ import annotations

@@ -196,6 +196,24 @@ async def test_a_body_that_does_not_come_gets_an_answer(
         assert sidecar.records.last.reason.startswith(reason)
 
 
+async def test_a_body_that_cannot_be_read_gets_an_answer_while_more_of_it_comes(simulator: Simulator) -> None:
+    """Closed at once, the connection would be reset, and the answer with it."""
+    async with running_sidecar(both(simulator)) as sidecar, await sidecar.connect() as app:
+        await app.send(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        await sidecar.busy()
+        await app.send(b"zz\r\n")
+        await sidecar.records.wait(1)
+        for _ in range(16):
+            await app.send(b"x" * 2**16)
+            await sidecar.looked()
+        app.writer.write_eof()
+        answer = await app.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nconnection: close\r\n" in answer
+
+
 class TestUnknownPaths:
     @pytest.mark.parametrize(
         ("method", "path"),

@@ -136,8 +136,8 @@ async def test_a_slow_but_steady_reader_is_never_cut(how: str) -> None:
         async with await Connection.open(address.host, address.port, receive_buffer=64 * 1024) as app:
             await app.post(ask(stream=how == "a stream"), head="connection: close\r\n")
             await app.read_until(b"\r\n\r\n")
-            for _ in range(6):
-                await app.reader.readexactly(2**20)
+            for _ in range(32):  # in steps smaller than what a full socket waits for before it asks for more
+                await app.reader.readexactly(2**17)
                 clock.advance(ms=400)
                 await sidecar.looked()
             await app.rest()

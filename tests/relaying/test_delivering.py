@@ -148,7 +148,7 @@ async def test_of_more_idle_connections_than_there_may_be_the_longest_idle_goes(
 class FakeApp:
     """The application's connection, which takes as much as it is told to."""
 
-    is_draining = is_paused = False
+    is_draining = is_last = is_paused = False
     written_bytes = buffered_bytes = 0
     events: Delivery | None = None
 

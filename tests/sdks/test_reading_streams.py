@@ -116,7 +116,12 @@ STREAMS: dict[str, tuple[Ask, bytes]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def no_authorities() -> None:
-    """They stay: the SDKs are in this process, and do not begin without."""
+    """They stay: the SDKs are in this process, and do not begin without. What they load late is loaded before one waits for it."""
+    import anthropic as of_anthropic  # noqa: PLC0415 - seconds of every worker's time, for one of them
+    import openai  # noqa: PLC0415 - the same
+
+    with openai.OpenAI(api_key="x") as first, of_anthropic.Anthropic(api_key="x") as second:
+        _ = first.chat.completions, second.messages
 
 
 @pytest.fixture

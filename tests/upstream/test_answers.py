@@ -158,6 +158,7 @@ GARBAGE = {
     "a coding that ends in a fold": OK + b"transfer-encoding: chunked\r\n \r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     "a control character in a coding": OK + b"transfer-encoding: \x0bchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     "a control character and a line feed alone": OK + b"x: \x01\n\r\ny: z\r\ncontent-length: 2\r\n\r\nhi",
+    "a control character and two carriage returns": OK + b"x: \x01\r\ny: \r\r\nz: 2\r\ncontent-length: 2\r\n\r\nhi",
     "a control character elsewhere and a length as a fold": OK + b"x: \x01\r\ncontent-length:\r\n 2\r\n\r\nhi",
     "another coding": OK + b"transfer-encoding: gzip\r\n\r\nhi",
     "another coding, and chunked": OK + b"transfer-encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",

@@ -54,15 +54,16 @@ async def test_a_connection_on_which_somebody_speaks_first_is_not_used(stray: by
         assert heard.told == ["failure"]
 
 
+@pytest.mark.parametrize("idle_ms", [0, 1_001])
 @pytest.mark.parametrize("stray", STRAYS)
-async def test_what_lies_unread_on_a_connection_that_was_idle_for_long_is_seen_before_it_is_used(
-    stray: bytes,
+async def test_what_lies_unread_on_an_idle_connection_is_seen_before_it_is_used(
+    stray: bytes, idle_ms: int
 ) -> None:
     """The loop was busy, and has not read it yet."""
     async with listening() as place, leg(place) as it:
         connection, peer = await it.used(place)
         peer.writer.write(stray)
-        it.clock.advance(ms=1_001)
+        it.clock.advance(ms=idle_ms)
         assert it.take() is None
         assert connection.is_closed
 

@@ -32,7 +32,7 @@ from tidegate_sidecar.downstream.request import (
     HeadFault,
     Written,
 )
-from tidegate_sidecar.downstream.stalling import StallWatch
+from tidegate_sidecar.downstream.stalling import StallWatch, in_socket
 
 if TYPE_CHECKING:  # a server makes connections, and a connection tells its server
     from tidegate_sidecar.downstream.server import AppServer
@@ -46,7 +46,8 @@ READ_BYTES: Final = 2**16
 """Of a body that nobody reads yet; from twice as many on, the application is kept from sending more."""
 
 LINGER_NS: Final = 2_000_000_000
-"""How long what comes behind a refused head is taken and thrown away: closed at once, the refusal might not be read."""
+"""How long what comes behind a refused head or a broken body is taken and thrown away: closed at once, the refusal might not be
+read."""
 
 
 class AppConnection(RequestHandler):
@@ -66,6 +67,7 @@ class AppConnection(RequestHandler):
         "_fault",
         "_head",
         "_holds_back",
+        "_is_body_broken",
         "_is_deaf",
         "_is_in_body",
         "_lingers_until_ns",
@@ -105,6 +107,7 @@ class AppConnection(RequestHandler):
         self._head = HeadWatch()
         self._fault: HeadFault | None = None  # found and not answered yet: calls before it come first
         self._is_deaf = False  # what still comes is thrown away
+        self._is_body_broken = False
         self._lingers_until_ns: int | None = None
         self._closing: StallWatch | None = None
 
@@ -124,8 +127,8 @@ class AppConnection(RequestHandler):
 
     @property
     def buffered_bytes(self) -> int:
-        """What was written and the system has not taken yet: it waits for the application to read."""
-        return 0 if self._wire is None else self._wire.get_write_buffer_size()
+        """What was written and the application's system has not taken yet: it waits for the application to read."""
+        return 0 if self._wire is None else self._wire.get_write_buffer_size() + in_socket(self.fileno())
 
     def abort(self) -> None:
         """Cut the connection, and with it what was written and not taken. The call that does it is not told of it."""
@@ -141,6 +144,16 @@ class AppConnection(RequestHandler):
     def close_after_this(self) -> None:
         """Take no further request, whatever the handler says of the connection."""
         self.is_last = True
+
+    async def last_is_written(self) -> None:
+        """Return when the connection may be closed behind an answer that is its last.
+
+        Closed at once while more of a broken body comes in, the client would read a reset in place of the answer: then this
+        ends as the connection does, by which it is cancelled.
+        """
+        if self._is_body_broken and self._out is not None:
+            self._linger()
+            await asyncio.get_running_loop().create_future()
 
     # What the server does.
 
@@ -316,7 +329,7 @@ class AppConnection(RequestHandler):
             self._found(self._fault_of(error, data))
             return
         self._messages.pop()  # it belongs to the call that reads this body, and is answered by it
-        self._is_deaf = self.is_last = True
+        self._is_deaf = self._is_body_broken = self.is_last = True
         self._content.set_exception(BrokenBodyError(faults.fault_of(error, b"").message))
 
     def _fault_of(self, error: BaseException, data: bytes) -> HeadFault:
@@ -334,6 +347,10 @@ class AppConnection(RequestHandler):
         self._head.forget()
         self._server.went_busy(self)
         self.write(self._server.report(fault, self))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more is written, and throw away what comes until the other side has ended too, or for a while."""
         self._lingers_until_ns = self._server.now_ns + LINGER_NS
         if self._out is not None:
             self._out.write_eof()

@@ -150,6 +150,7 @@ class Written:
         """Write nothing, where aiohttp would have the head written."""
         if request.app.is_last:
             self.keep_alive = False
+            await request.app.last_is_written()
 
     async def write_eof(self) -> None:
         """Write nothing, where aiohttp would have the body ended."""

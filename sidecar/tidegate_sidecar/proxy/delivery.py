@@ -214,7 +214,7 @@ class Delivery:
 
     def _head(self, status: int, lines: bytes, own: bytes, framing: bytes) -> bytes:
         line = _status_line(status)
-        if self._app.is_draining:
+        if self._app.is_draining or self._app.is_last:
             self.keeps_alive = False
         close = b"" if self.keeps_alive else b"connection: close\r\n"
         return b"".join((line, lines, own, framing, close, b"\r\n"))

@@ -37,7 +37,7 @@ _TOO_LARGE: Final = "the head of its answer is larger than 64 KiB"
 
 _SPACE_BEHIND_NAME: Final = re.compile(rb"\r\n[^ \t:\r\n][^:\r\n]*[ \t]:")
 _FOLD_BEHIND_STATUS: Final = re.compile(rb"(?:\A|\r\n\r\n)HTTP/[^\r\n]*\r\n[ \t]")
-_LINE_FEED_ALONE: Final = re.compile(rb"(?<!\r)\n")
+_HALF_A_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FOLD_IN_FRAMING: Final = re.compile(
     rb"\r\n(?:content-length|transfer-encoding)[ \t]*:[^\r\n]*\r\n[ \t]", re.IGNORECASE
 )
@@ -271,7 +271,7 @@ def _is_readable(head: bytes) -> bool:
     """Whether heads that were read with leniency needed it for values only, and not where they say how long the answer is."""
     return not (
         b"\0" in head
-        or _LINE_FEED_ALONE.search(head)
+        or _HALF_A_LINE_END.search(head)
         or _FOLD_BEHIND_STATUS.search(head)
         or _FOLD_IN_FRAMING.search(head)
         or _SPACE_BEHIND_NAME.search(head)

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         since_ns: since when it is idle, or lingers.
     """
 
-    __slots__ = ("_answer", "_has_told_head", "_is_full", "_is_paused", "_outgoing", "_pool", "_receiver", "_sent_ns", "_transport",
+    __slots__ = ("_answer", "_has_told_head", "_is_full", "_is_paused", "_outgoing", "_poll", "_pool", "_receiver", "_sent_ns", "_transport",
                  "is_closed", "is_idle", "is_lingering", "is_reused", "made_ns", "since_ns")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._outgoing: Outgoing | None = None
         self._receiver: Receiver | None = None
         self._transport: asyncio.Transport | None = None
+        self._poll: select.poll | None = None
         self._has_told_head = self._is_full = self._is_paused = False
         self._sent_ns = self.made_ns = self.since_ns = 0
         self.is_closed = self.is_idle = self.is_lingering = self.is_reused = False
@@ -178,8 +179,10 @@ class Connection(asyncio.Protocol):
         socket = self._transport.get_extra_info("socket")
         if socket is None:
             return True  # TLS has met the end, and says so in the loop's next turn
-        poll = select.poll()
-        poll.register(socket.fileno(), select.POLLIN | select.POLLRDHUP)
+        poll = self._poll
+        if poll is None:  # kept, since each call on a connection that is reused looks
+            poll = self._poll = select.poll()
+            poll.register(socket.fileno(), select.POLLIN | select.POLLRDHUP)
         return bool(poll.poll(0))
 
     def write(self, data: bytes | memoryview) -> None:

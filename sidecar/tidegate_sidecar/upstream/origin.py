@@ -13,9 +13,6 @@ from tidegate_sidecar.upstream.faults import ConnectError, ConnectionFault, Faul
 LINGER_NS: Final = 250 * 1_000_000
 """For so long the end of an answer is awaited that nobody needs any more."""
 
-LOOK_NS: Final = 1_000_000_000
-"""A connection that was idle for longer is looked at before it is used: its end may lie unread."""
-
 _SWEEP_NS: Final = 1_000_000_000
 """So often idle connections are looked through."""
 
@@ -80,14 +77,16 @@ class Origin:
         return len(self._idle)
 
     def take(self, now_ns: int) -> Connection | None:
-        """An idle connection, to be sent on at once; None: there is none that is of use."""
+        """An idle connection, to be sent on at once; None: there is none that is of use.
+
+        Each is looked at first. What came since the loop has last read lies unread, however short the connection was idle,
+        and would be taken for the answer.
+        """
         idle = self._idle
         while idle:
             connection = idle.pop()
             connection.is_idle = False
-            if now_ns - connection.made_ns <= self._age_ns and (
-                now_ns - connection.since_ns <= LOOK_NS or not connection.has_unread()
-            ):
+            if now_ns - connection.made_ns <= self._age_ns and not connection.has_unread():
                 return connection
             connection.close()
         return None

@@ -22,7 +22,8 @@ run: $(READY) ## Run the main job: examples/quickstart with a simulated provider
 test: kubernetes ## Run the tests. ARGS="-k limit -x" is given to pytest
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
-prove: kubernetes ## Run the faults at full length: the periods of production, in which some are noticed after minutes
+prove: kubernetes ## Fuzz the parsers for a minute, and run the faults at full length, in which some are noticed after minutes
+	PYTHONPATH=tests/fuzzing:tests/downstream:tests/support $(BIN)/python -m tidegate_fuzzing --seconds=60
 	TIDEGATE_FULL_LENGTH=1 $(BIN)/pytest --numprocesses=4 --dist=load $(ARGS) tests/operating
 
 check: $(READY) ## Format, lint, types, import contracts, generated files unchanged

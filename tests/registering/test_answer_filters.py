@@ -307,7 +307,7 @@ class TestHolding:
             (record,) = await running.records.wait(1)
             assert record.ending is Ending.CLIENT_GONE
             assert decided.is_cancelled
-            assert store.settled == [("attempts", UNREPORTED)]
+            assert [*store.settled] == [("attempts", UNREPORTED)]
             await call.gone()
 
     @pytest.mark.parametrize("word", [b"first", b"second"], ids=["before the commit point", "behind it"])
@@ -431,7 +431,7 @@ class TestEnding:
             await call.gone()
             (record,) = await running.records.wait(1)
             assert (record.ending, record.status, record.rule) == (Ending.REFUSED, 200, "words")
-            assert store.settled == [("attempts", UNREPORTED)]
+            assert [*store.settled] == [("attempts", UNREPORTED)]
 
     @pytest.mark.parametrize("place", ["alone", "before another", "behind another"])
     async def test_of_which_nothing_was_shown_is_a_refusal(self, place: str) -> None:
@@ -453,7 +453,7 @@ class TestEnding:
             (record,) = await running.records.wait(1)
             assert (record.ending, record.status) == (Ending.REFUSED, 400)
             assert [it.result for it in record.attempts] == ["ok"]
-            assert store.settled == [("attempts", UNREPORTED)]
+            assert [*store.settled] == [("attempts", UNREPORTED)]
 
     async def test_without_a_reason_it_is_served(self) -> None:
         async with (
@@ -544,7 +544,7 @@ class TestJudging:
             assert "x-tidegate-attempts: 1\r\n" in head_of(answer)
             record = running.records.last
             assert (record.ending, record.input_tokens, record.usage) == (Ending.REFUSED, 3, "reported")
-            assert store.settled == [("attempts", SERVED)]
+            assert [*store.settled] == [("attempts", SERVED)]
 
     async def test_its_answer_may_have_a_rest_and_headers_of_ours(self) -> None:
         rest = Slowly()
@@ -660,7 +660,7 @@ class TestJudging:
             (record,) = await running.records.wait(1)
             assert record.ending is Ending.CLIENT_GONE
             assert judging.is_cancelled
-            assert store.settled == [("attempts", SERVED)]
+            assert [*store.settled] == [("attempts", SERVED)]
             assert breakers_count_nothing(running)
 
     @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

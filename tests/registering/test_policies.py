@@ -74,7 +74,7 @@ class TestAdmitting:
             for call in calls:
                 assert (await call).startswith(b"HTTP/1.1 200 ")
             assert store.asked == 1
-            assert store.settled == [("small", SERVED)] * 5
+            assert [*store.settled] == [("small", SERVED)] * 5
 
     @pytest.mark.parametrize("phase", list(Phase))
     async def test_rights_that_do_not_come_in_time_are_not_waited_for(self, phase: Phase) -> None:
@@ -92,7 +92,7 @@ class TestAdmitting:
             for call in calls:
                 assert (await call).startswith(b"HTTP/1.1 429 ")
             assert store.asked == 1
-            assert store.settled == []
+            assert [*store.settled] == []
 
     async def test_where_the_one_who_gets_rights_goes_away_the_next_one_gets_them(self) -> None:
         store, is_there = Store(), asyncio.Event()
@@ -273,21 +273,21 @@ class TestSettling:
                     await app.read_until(delta("half"))
             await running.records.wait(1)
             await call.gone()
-            assert store.settled == [("small", UNREPORTED)]
+            assert [*store.settled] == [("small", UNREPORTED)]
 
     async def test_a_call_that_another_rule_refuses_gives_back_what_it_took(self) -> None:
         store = Store()
         served = with_quotas(NOWHERE, quota("first"), quota("second", calls=0))
         async with serving(served, policies=(store.kind(),)) as running:
             assert (await running.ask()).startswith(b"HTTP/1.1 429 ")
-            assert store.settled == [("first", NOT_ADMITTED)]
+            assert [*store.settled] == [("first", NOT_ADMITTED)]
 
     async def test_a_call_that_is_refused_after_its_grant_was_not_sent(self) -> None:
         store = Store()
         served = with_quotas(NOWHERE, quota("call"), quota("attempt", phase=OF_ATTEMPTS, calls=0))
         async with serving(served, policies=(store.kind(),)) as running:
             assert (await running.ask()).startswith(b"HTTP/1.1 429 ")
-            assert store.settled == [("call", NOT_SENT)]
+            assert [*store.settled] == [("call", NOT_SENT)]
 
     async def test_each_attempt_settles_its_own(self) -> None:
         """And the call knows of both."""
@@ -323,7 +323,7 @@ class TestSettling:
             await first.answer(COMPLETION)
             for answer in answers:
                 await answer
-            assert store.settled == [("small", IN_VAIN), ("small", SERVED)]
+            assert [*store.settled] == [("small", IN_VAIN), ("small", SERVED)]
 
 
 async def settled_with(

@@ -66,7 +66,7 @@ async def test_a_configuration_without_its_rules_has_none() -> None:
             await (await raw.next()).answer(COMPLETION)
             await app.read_until(b"prompt_tokens")
         await running.records.wait(1)
-        assert never.seen == []
+        assert not never.seen
 
 
 async def test_it_refuses_in_the_caller_s_dialect_and_gives_back_what_the_call_took() -> None:
@@ -84,7 +84,7 @@ async def test_it_refuses_in_the_caller_s_dialect_and_gives_back_what_the_call_t
             "Quotas team-a/by-model",
         )
         assert record.attempts == ()
-        assert store.settled == [("calls", NOT_SENT)]
+        assert [*store.settled] == [("calls", NOT_SENT)]
 
 
 async def test_it_answers_in_place_of_a_provider() -> None:
@@ -97,7 +97,7 @@ async def test_it_answers_in_place_of_a_provider() -> None:
         assert "x-tidegate-attempts" not in head_of(answer)
         record = running.records.last
         assert (record.ending, record.status, record.attempts) == (Ending.SERVED, 200, ())
-        assert store.settled == [("calls", NOT_SENT)]
+        assert [*store.settled] == [("calls", NOT_SENT)]
 
 
 async def test_its_answer_may_come_piece_by_piece() -> None:
@@ -173,7 +173,7 @@ async def test_the_first_one_that_decides_is_the_last_one_that_is_asked() -> Non
         filtered(NOWHERE, "it", "second"), filters=(doing(BLOCKED), kind("second", lambda: second))
     ) as running:
         await running.ask()
-        assert second.seen == []
+        assert not second.seen
 
 
 @pytest.mark.parametrize(("member", "value"), [("model", b'"dearer"'), ("stream", b"true")])

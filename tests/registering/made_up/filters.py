@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from made_up.quotas import SOURCE, Config
+from made_up.quotas import KEPT, SOURCE, Config
 from tidegate_policy.model import CompiledConfig
 from tidegate_sidecar.config.registry import FilterKind
 from tidegate_sidecar.dialects.base import Event
@@ -38,7 +39,7 @@ class Requests:
 
     def __init__(self, verdict: Callable[[Context], Any]) -> None:
         self._verdict = verdict
-        self.seen: list[Context] = []
+        self.seen: deque[Context] = deque(maxlen=KEPT)
 
     async def on_request(self, context: Context) -> Refusal | Answer | Message | None:
         self.seen.append(context)
@@ -54,7 +55,7 @@ class Answers:
 
     def __init__(self, make: Callable[[Context], AnswerFilter]) -> None:
         self._make = make
-        self.seen: list[Context] = []
+        self.seen: deque[Context] = deque(maxlen=KEPT)
 
     def on_answer(self, context: Context) -> AnswerFilter:
         self.seen.append(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,9 @@ from tidegate_sidecar.config.registry import Phase, PolicyKind
 from tidegate_sidecar.policies.base import Facts, Grant, Needs, Outcome, Rejected, Sent, Wait
 
 SOURCE = ObjectRef(kind="Quotas", namespace="team-a", name="by-model")
+
+KEPT = 1_000
+"""Of what was seen, since not every test is over after a few calls."""
 
 
 class When(StrEnum):
@@ -62,7 +66,8 @@ class Store:
         self.asked = 0
         self.gives = 0
         self.answer: Callable[[], Awaitable[None]] = _at_once
-        self.settled: list[tuple[str, Outcome]] = []
+        self.outstanding = 0
+        self.settled: deque[tuple[str, Outcome]] = deque(maxlen=KEPT)
         """By every grant of every quota, in order: what became of it."""
 
     @property
@@ -96,7 +101,7 @@ class QuotaPolicy:
         self.mode = quota.mode
         self.rights = Rights(quota.calls)
         self.store = store
-        self.seen: list[Facts] = []
+        self.seen: deque[Facts] = deque(maxlen=KEPT)
 
     def admit(self, facts: Facts, now_ns: int) -> Grant | Rejected | Needs | Wait:  # noqa: ARG002 - time changes nothing
         self.seen.append(facts)
@@ -104,6 +109,7 @@ class QuotaPolicy:
             return _Nothing()
         if self.rights.free > 0:
             self.rights.free -= 1
+            self.store.outstanding += 1
             return _Right(self)
         refusal = Rejected(self.quota.name, SOURCE, 1_000, f"{self.quota.calls} at a time", 0)
         if self.quota.when_empty is When.LEASE:
@@ -137,6 +143,7 @@ class _Right:
     def settle(self, outcome: Outcome, now_ns: int) -> None:  # noqa: ARG002 - time changes nothing
         assert not self._is_settled, "a grant is settled exactly once"
         self._is_settled = True
+        self._policy.store.outstanding -= 1
         self._policy.store.settled.append((self._policy.quota.name, outcome))
         self._policy.give_back()
 

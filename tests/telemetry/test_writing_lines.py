@@ -33,6 +33,11 @@ class Pipe:
         self.reader.close()
         self.writer.close()
 
+    def wait_for(self, writer: LineWriter) -> None:
+        """Flush until something has come: the thread may not be through yet with what it was given before."""
+        while not select.select([self.reader], [], [], 0.01)[0]:
+            writer.flush()
+
     def lines(self, count: int) -> list[bytes]:
         """Read so many, a few bytes at a time."""
         found = b""
@@ -84,7 +89,7 @@ def test_records_leave_in_order_when_they_are_flushed(pipe: Pipe) -> None:
             for number in range(5):
                 writer(call(5 * round_ + number))
             assert not select.select([pipe.reader], [], [], 0)[0], "nothing leaves before"
-            writer.flush()
+            pipe.wait_for(writer)
             assert numbers(pipe.lines(5)) == list(range(5 * round_, 5 * round_ + 5))
     assert dropped.count == 0
 

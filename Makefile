@@ -1,6 +1,8 @@
 # Everything here does its own set-up: a fresh machine needs Python 3.11 or newer with venv, make and git.
 PYTHON ?= python3
 PROVIDER ?= simulated
+# how many random calls `make prove` makes; all of them have to leave nothing behind
+PROVE_CALLS ?= 1000000
 PROGRAMS ?= etcd kube-apiserver kubectl kube-controller-manager helm
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,8 +24,9 @@ run: $(READY) ## Run the main job: examples/quickstart with a simulated provider
 test: kubernetes ## Run the tests. ARGS="-k limit -x" is given to pytest
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
-prove: kubernetes ## Fuzz the parsers for a minute, and run the faults at full length, in which some are noticed after minutes
+prove: kubernetes ## Fuzz the parsers for a minute, endure a million random calls, run the faults at full length
 	PYTHONPATH=tests/fuzzing:tests/downstream:tests/support $(BIN)/python -m tidegate_fuzzing --seconds=60
+	PYTHONPATH=tests/support:tests/enduring:tests/registering $(BIN)/python -m tidegate_enduring --calls=$(PROVE_CALLS) --processes=2
 	TIDEGATE_FULL_LENGTH=1 $(BIN)/pytest --numprocesses=4 --dist=load $(ARGS) tests/operating
 
 check: $(READY) ## Format, lint, types, import contracts, generated files unchanged

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tidegate_testing.clock import FakeClock
-from tidegate_testing.configs import BREAKER, config, pool, provider
+from tidegate_testing.configs import BREAKER, TIMEOUTS, config, pool, provider
 from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, RawProvider, delta, raw_provider
 from tidegate_testing.sidecar import Sidecar, running_sidecar
 from tidegate_testing.wire import ask
@@ -184,10 +184,11 @@ async def test_slow_streams_open_the_breaker() -> None:
         await call.end_stream()
 
     breaker = replace(BREAKER, minimum_requests=3, window_ms=600_000)
+    patient = replace(TIMEOUTS, first_token_ms=600_000, request_ms=600_000, stream_ms=600_000)
     async with (
         raw_provider(slow) as raw,
         running_sidecar(
-            config(pool(provider("first", raw.url), breaker=breaker)), clock=clock.clock
+            config(pool(provider("first", raw.url), breaker=breaker, timeouts=patient)), clock=clock.clock
         ) as sidecar,
     ):
         for _ in range(3):

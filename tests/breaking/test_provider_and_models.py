@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tidegate_policy.model import Breaker
 from tidegate_sidecar.policies.breaker import PROBE_WAIT_MS, Result, State
 from tidegate_sidecar.policies.breakers import (
+    LEAST_WAIT_MS,
     MAX_MODELS,
     OTHERS,
     PROVIDER,
@@ -259,6 +260,8 @@ class TestCallersWhoLeave:
             (30_000, True, Result.NEUTRAL),
             (30_000, False, Result.FAILURE),
             (1, True, Result.NEUTRAL),
+            (LEAST_WAIT_MS, False, Result.FAILURE),
+            (LEAST_WAIT_MS - 1, False, Result.NEUTRAL),
         ],
     )
     def test_leaving_counts_where_the_provider_had_time_or_answered_nobody(

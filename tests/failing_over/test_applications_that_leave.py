@@ -14,8 +14,9 @@ from tidegate_testing.sidecar import Sidecar, running_sidecar
 from tidegate_testing.wire import ask
 
 from tidegate_policy.model import CompiledConfig
+from tidegate_sidecar.policies.breakers import LEAST_WAIT_MS
 
-SLOW_MS: Final = 50
+SLOW_MS: Final = 2_000
 MODELS: Final = (model("gpt-test"), model("other"))
 
 
@@ -63,8 +64,9 @@ async def leave(
         (0, "gpt-test", False),
         (SLOW_MS, "gpt-test", False),
         (SLOW_MS + 1, "gpt-test", True),
-        (0, "", True),
-        (0, "other", True),
+        (LEAST_WAIT_MS, "", True),
+        (LEAST_WAIT_MS, "other", True),
+        (LEAST_WAIT_MS - 1, "", False),
         (SLOW_MS + 1, "", True),
     ],
 )
@@ -75,6 +77,23 @@ async def test_leaving_counts_when_it_took_too_long_or_nothing_else_was_answered
     async with raw_provider() as raw, running_sidecar(alone(raw), clock=clock.clock) as sidecar:
         await leave(sidecar, raw, clock, after_ms=after_ms, meanwhile=meanwhile)
         assert await is_open(sidecar) is counts
+
+
+async def test_an_application_that_ends_with_all_its_calls_leaves_the_provider_to_others() -> None:
+    """A pod that is stopped, or a person who types on: many calls are given up at once, each quickly."""
+    clock = FakeClock()
+    async with raw_provider() as raw, running_sidecar(alone(raw), clock=clock.clock) as sidecar:
+        apps = [await sidecar.connect() for _ in range(8)]
+        for app in apps:
+            await app.post(ask())
+        calls = [await raw.next() for _ in apps]
+        for app in apps:
+            app.abort()
+        for call in calls:
+            await call.gone()
+        await sidecar.records.wait(len(apps))
+        raw.script = serving
+        assert (await sidecar.chat()).json == COMPLETION
 
 
 @pytest.mark.parametrize("said", ["head", "event"])

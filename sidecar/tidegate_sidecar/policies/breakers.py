@@ -22,6 +22,9 @@ PROVIDER: Final = ""
 OTHERS: Final = "other"
 """Stands in place of a model for the breaker that is shared."""
 
+LEAST_WAIT_MS: Final = 1_000
+"""Who leaves earlier has changed their mind or was stopped, and says nothing about the provider (docs/decisions/0005)."""
+
 Tickets = tuple[Ticket, Ticket]
 """Under which an attempt was admitted: the one of the provider's breaker, and the one of the model's."""
 
@@ -138,9 +141,9 @@ def result_of_leaving(*, waited_ms: int, slow_first_token_ms: int, answered_mean
     """What it says about a provider that a caller left before any byte of an answer came.
 
     Callers leave for reasons of their own. That one did is held against the provider only where it had time enough to
-    begin, or where it has not answered anybody since the call was sent.
+    begin, or where the caller waited for a while and nobody else was answered since the call was sent.
     """
-    if waited_ms > slow_first_token_ms or not answered_meanwhile:
+    if waited_ms > slow_first_token_ms or (waited_ms >= LEAST_WAIT_MS and not answered_meanwhile):
         return Result.FAILURE
     return Result.NEUTRAL
 

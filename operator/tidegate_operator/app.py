@@ -25,6 +25,7 @@ from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.publishing import Publishing
 from tidegate_operator.handlers.watches import Watches
 from tidegate_operator.handlers.work import Work
+from tidegate_operator.index.objects import WATCHED
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.health import Health, HealthServer
 from tidegate_operator.telemetry.metrics import Metrics
@@ -79,6 +80,7 @@ class Operator:
                 retry_ms=settings.lease_retry_ms,
             ),
             metrics=self._metrics,
+            kinds=frozenset(WATCHED),
             on_change=self._lease_changed,
             on_epoch=self._epoch_changed,
         )

@@ -33,8 +33,8 @@ class AsOf:
 
     Attributes:
         epoch: raised by the control plane when versions fall (etcd was restored); a higher one wins over all versions.
-        versions: for each kind that is watched the newest resourceVersion seen, sorted; a kind that is not there
-            counts as 0.
+        versions: for each kind that the author watches the newest resourceVersion seen, sorted. A kind that is not there
+            is one that the author knows nothing of, as a release before the one that brought it.
     """
 
     epoch: int = 0
@@ -50,15 +50,23 @@ class AsOf:
         return bool(self.lacks(other))
 
     def lacks(self, other: AsOf) -> str:
-        """What this has not seen and `other` has, in words for a log; empty when nothing."""
+        """What this has not seen and `other` has, in words for a log; empty when nothing.
+
+        Compared are the kinds that the author of this watches: of others it can never see anything, and would be behind
+        for ever.
+        """
         if self.epoch != other.epoch:
             return f"epoch {self.epoch} < {other.epoch}" if self.epoch < other.epoch else ""
-        seen = dict(self.versions)
+        theirs = dict(other.versions)
         return ", ".join(
-            f"{kind} {seen.get(kind, 0)} < {version}"
-            for kind, version in other.versions
-            if seen.get(kind, 0) < version
+            f"{kind} {version} < {theirs[kind]}"
+            for kind, version in self.versions
+            if version < theirs.get(kind, 0)
         )
+
+    def unwatched(self, other: AsOf) -> frozenset[str]:
+        """The kinds that `other` has seen and the author of this does not watch: those of a newer release."""
+        return frozenset(kind for kind, _ in other.versions) - frozenset(kind for kind, _ in self.versions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,13 +45,14 @@ class Replica:
     """A keeper, and what it has handed over."""
 
     def __init__(self, store: Store, *, leads: bool) -> None:
-        self.leads = leads
+        self.leads = self.is_holder = leads
         self.now_s = float(NOW_S)
         self.taken: list[Bundle] = []
         self.keeper = CertificateKeeper(
             store,
             PLAN,
             may_write=lambda: self.leads,
+            confirm=self.confirm,
             on_bundle=self.take,
             wall_s=lambda: self.now_s,
             interval_s=0.001,
@@ -61,10 +62,24 @@ class Replica:
     def take(self, bundle: Bundle) -> None:
         self.taken.append(bundle)
 
+    async def confirm(self) -> bool:
+        return self.is_holder
+
 
 @pytest.fixture
 def store() -> Store:
     return Store()
+
+
+async def test_who_has_lost_the_lease_without_noticing_makes_no_authority(store: Store) -> None:
+    """It was stopped for a while: by its own clock it leads, and the cluster says otherwise."""
+    sleeper = Replica(store, leads=True)
+    sleeper.is_holder = False
+    await sleeper.keeper.look()
+    assert store.data is None
+    sleeper.is_holder = True
+    await sleeper.keeper.look()
+    assert store.data is not None
 
 
 async def test_the_leader_begins_and_followers_take_it(store: Store) -> None:

@@ -82,7 +82,9 @@ def operator(
     """Starts replicas; those that still run at the end of the test must end well by SIGTERM."""
     started: list[OperatorProcess] = []
 
-    def start(kubeconfig: Path | None = None, **settings: str) -> OperatorProcess:
+    def start(
+        kubeconfig: Path | None = None, program: PreparedProgram = program, **settings: str
+    ) -> OperatorProcess:
         process = OperatorProcess(
             kubeconfig=kubeconfig or account,
             namespace=home,

@@ -1,5 +1,6 @@
 """The rules about who writes, how often, what counts as dead, and what is told: as tables."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from tidegate_operator.cluster.events import EventType, event_document, events_o
 from tidegate_operator.cluster.lease import Action, Record, decide, given_back, held, next_epoch, read_record
 from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.cluster.pace import Pace
+from tidegate_operator.cluster.replicas import FORGOTTEN_NS, LIVES_NS, PREFIX, Roster, annotation, named_in
 from tidegate_operator.cluster.status import Transition, merge
 from tidegate_operator.cluster.tokens import read_review
 from tidegate_policy.model import ObjectRef
@@ -27,13 +29,13 @@ REF = ObjectRef(kind="AIPolicy", namespace="team", name="chat")
     ("record", "unchanged_s", "action"),
     [
         (None, 0, Action.CREATE),
-        (Record(version="1"), 0, Action.TAKE),
-        (Record(version="1", holder="me", duration_ms=15_000), 0, Action.RENEW),
-        (Record(version="1", holder="me", duration_ms=15_000), 99, Action.RENEW),
-        (Record(version="1", holder="other", duration_ms=15_000), 0, Action.WAIT),
-        (Record(version="1", holder="other", duration_ms=15_000), 15, Action.WAIT),
-        (Record(version="1", holder="other", duration_ms=15_000), 15.1, Action.TAKE),
-        (Record(version="1", holder="other"), 0.1, Action.TAKE),
+        (Record(renewal="1"), 0, Action.TAKE),
+        (Record(renewal="1", holder="me", duration_ms=15_000), 0, Action.RENEW),
+        (Record(renewal="1", holder="me", duration_ms=15_000), 99, Action.RENEW),
+        (Record(renewal="1", holder="other", duration_ms=15_000), 0, Action.WAIT),
+        (Record(renewal="1", holder="other", duration_ms=15_000), 15, Action.WAIT),
+        (Record(renewal="1", holder="other", duration_ms=15_000), 15.1, Action.TAKE),
+        (Record(renewal="1", holder="other"), 0.1, Action.TAKE),
     ],
 )
 def test_who_may_have_the_lease(record: Record | None, unchanged_s: float, action: Action) -> None:
@@ -57,19 +59,34 @@ def test_an_epoch_only_rises_and_is_later_than_any_that_was_lost(
     assert next_epoch(action, known, wanted, now_s=1_000) == epoch
 
 
+NAMED = annotation("me", ("AIPolicy",), "now")
+
+
 def test_a_lease_that_is_written_is_read_back() -> None:
-    record = Record(version="", holder="me", duration_ms=2_500, address="10.0.0.1:8443", epoch=7)
-    first = held(None, "home", record, NOW)
+    record = Record(holder="me", duration_ms=2_500, address="10.0.0.1:8443", epoch=7)
+    first = held(None, "home", record, NOW, named=NAMED)
     assert first["spec"]["leaseTransitions"] == 1
-    first["metadata"]["resourceVersion"] = "5"
-    again = held(first, "home", record, NOW.replace(minute=1))
+    again = held(first, "home", record, NOW.replace(minute=1), named=NAMED)
     assert again["spec"]["leaseTransitions"] == 1
     assert again["spec"]["acquireTime"] == first["spec"]["acquireTime"] != again["spec"]["renewTime"]
-    assert read_record(again) == Record(
-        version="5", holder="me", duration_ms=3_000, address="10.0.0.1:8443", epoch=7
-    )
+    read = read_record(again)
+    assert read == replace(record, duration_ms=3_000, renewal=read.renewal)
+    assert read.renewal != read_record(first).renewal
     freed = read_record(given_back(again))
     assert (freed.holder, freed.epoch) == ("", 7)
+
+
+def test_a_lease_in_which_others_name_themselves_is_not_renewed_by_that() -> None:
+    """Else a holder that is dead would hold it for as long as anybody else lives."""
+    lease = held(None, "home", Record(holder="me", duration_ms=2_500), NOW, named=NAMED)
+    key, value = annotation("other", ("AIPolicy",), "later")
+    lease["metadata"] |= {
+        "resourceVersion": "9",
+        "annotations": {**lease["metadata"]["annotations"], key: value},
+    }
+    assert read_record(lease) == read_record(
+        held(None, "home", Record(holder="me", duration_ms=2_500), NOW, named=NAMED)
+    )
 
 
 def test_strange_leases_count_as_free() -> None:
@@ -77,7 +94,47 @@ def test_strange_leases_count_as_free() -> None:
         "metadata": {"resourceVersion": "1", "annotations": {"tidegate.dev/epoch": "soon"}},
         "spec": None,
     }
-    assert read_record(strange) == Record(version="1")
+    assert read_record(strange) == Record(renewal="/0")
+
+
+def lease_naming(*named: tuple[str, str]) -> dict[str, Any]:
+    return {"metadata": {"annotations": dict(named)}}
+
+
+def test_a_replica_counts_as_live_for_as_long_as_it_names_itself() -> None:
+    roster = Roster()
+    newer = annotation("newer", ("AIPolicy", "AIBudget"), "1")
+    roster.look(named_in(lease_naming(newer)), 0)
+    assert roster.kinds(LIVES_NS - 1) == {"AIPolicy", "AIBudget"}
+    roster.look(named_in(lease_naming(newer)), LIVES_NS)
+    assert roster.kinds(LIVES_NS) == frozenset()  # nothing has changed since
+    roster.look(named_in(lease_naming(annotation("newer", ("AIPolicy", "AIBudget"), "2"))), LIVES_NS)
+    assert roster.kinds(LIVES_NS) == {"AIPolicy", "AIBudget"}
+    roster.look((), LIVES_NS)
+    assert roster.kinds(LIVES_NS) == frozenset()  # it has taken its name away
+
+
+def test_the_holder_takes_away_the_names_of_replicas_that_are_long_gone() -> None:
+    roster = Roster()
+    gone, live = annotation("gone", (), "1"), annotation("live", (), "1")
+    lease = held(None, "home", Record(holder="me"), NOW, named=NAMED)
+    lease["metadata"]["annotations"] |= dict((gone, live))
+    roster.look(named_in(lease), 0)
+    lease["metadata"]["annotations"] |= dict((annotation("live", (), "2"),))
+    roster.look(named_in(lease), FORGOTTEN_NS)
+    written = held(
+        lease, "home", Record(holder="me"), NOW, named=NAMED, forgotten=roster.forgotten(FORGOTTEN_NS)
+    )
+    assert gone[0] not in written["metadata"]["annotations"]
+    assert {live[0], NAMED[0]} <= set(written["metadata"]["annotations"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"watches":1,"seen":"1"}', "[" * 5_000, '{"watches":["A"]}']
+)
+def test_what_is_no_name_of_a_replica_is_passed_over(text: str) -> None:
+    assert named_in(lease_naming((f"{PREFIX}x", text))) == ()
+    assert named_in({"metadata": {}}) == ()
 
 
 @settings(deadline=None)

@@ -42,7 +42,8 @@ def answer(newest: Edition | None = NEWEST, **ask: Any) -> Decision:
         ({"has": OTHER, "refused": Nack(Tag("2" * 64, "1"), "no")}, Send),
         ({"has": TAG, "refused": Nack(OTHER, "no")}, Unchanged),
         ({"has": OTHER, "as_of": AsOf.of(0, {"AIPolicy": 6})}, WaitFor.CATCHING_UP),
-        ({"has": TAG, "as_of": AsOf.of(0, {"Pod": 1})}, WaitFor.CATCHING_UP),
+        ({"has": TAG, "as_of": AsOf.of(0, {"AIBudget": 1})}, WaitFor.CHANGE),
+        ({"has": OTHER, "as_of": AsOf.of(0, {"AIBudget": 1})}, Send),
         ({"as_of": AsOf.of(1, {})}, WaitFor.CATCHING_UP),
         ({"has": OTHER, "as_of": AsOf.of(0, {"AIPolicy": 5})}, Send),
         ({"versions": (2,)}, Unreadable),
@@ -53,6 +54,22 @@ def test_what_a_poll_gets(ask: dict[str, Any], expected: type | WaitFor) -> None
     decision = answer(**ask)
     found = decision.reason if isinstance(decision, Wait) else type(decision)
     assert found is expected
+
+
+def test_what_a_newer_release_has_told_stays_in_force_for_as_long_as_it_lives() -> None:
+    ask = Ask(versions=(1,), has=OTHER, as_of=AsOf.of(0, {"AIBudget": 1, "AIPolicy": 5}))
+    waits = decide(NEWEST, "pem", POD, ask, frozenset({"AIBudget"}))
+    assert isinstance(waits, Wait)
+    assert (waits.reason, waits.tag, waits.lacks) == (WaitFor.NEWER_RELEASE, None, "AIBudget")
+    alone = decide(NEWEST, "pem", POD, ask)
+    assert isinstance(alone, Send)
+    assert alone.reduced == {"AIBudget"}
+    # A newer release that has told this sidecar nothing is no reason to keep anything from it.
+    other = decide(
+        NEWEST, "pem", POD, replace(ask, as_of=AsOf.of(0, {"AIPolicy": 5})), frozenset({"AIBudget"})
+    )
+    assert isinstance(other, Send)
+    assert not other.reduced
 
 
 def test_without_an_edition_or_a_compile_a_poll_waits() -> None:

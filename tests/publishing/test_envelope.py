@@ -60,7 +60,8 @@ def test_a_moment_says_what_it_lacks() -> None:
         AsOf.of(1, {"AIPolicy": 5, "Pod": 9}),
         AsOf.of(1, {"AIPolicy": 7, "Pod": 8, "Namespace": 1}),
     )
-    assert mine.lacks(theirs) == "AIPolicy 5 < 7, Namespace 0 < 1"
+    assert mine.lacks(theirs) == "AIPolicy 5 < 7"
+    assert mine.unwatched(theirs) == {"Namespace"}
     assert theirs.lacks(mine) == "Pod 8 < 9"
     assert mine.lacks(AsOf(epoch=2)) == "epoch 1 < 2"
 

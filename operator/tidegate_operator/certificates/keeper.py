@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from tidegate_operator.certificates.bundle import Bundle, BundleError
@@ -51,6 +51,7 @@ class CertificateKeeper:
         plan: Plan,
         *,
         may_write: Callable[[], bool],
+        confirm: Callable[[], Awaitable[bool]],
         on_bundle: Callable[[Bundle], None],
         wall_s: Callable[[], float] = time.time,
         interval_s: float = INTERVAL_S,
@@ -62,6 +63,7 @@ class CertificateKeeper:
             store: where the bundle is.
             plan: what there is to be.
             may_write: whether this process leads.
+            confirm: asks the cluster the same, before what cannot be undone.
             on_bundle: given each new bundle, to serve its leaf and announce its trust; an `OSError` (bad certificate)
                 is logged, and the bundle is given again in the next pass.
             wall_s: seconds since the epoch.
@@ -71,6 +73,7 @@ class CertificateKeeper:
         self._store = store
         self._plan = plan
         self._may_write = may_write
+        self._confirm = confirm
         self._on_bundle = on_bundle
         self._wall_s = wall_s
         self._interval_s = interval_s
@@ -106,15 +109,23 @@ class CertificateKeeper:
         if not self._may_write():
             return
         if bundle is None and self.bundle is not None:
+            if not await self._confirm():
+                return
             # Deleted or damaged: an authority made anew would be trusted by no pod that runs.
             _log.warning("the Secret of the certificates is put back as this replica knows it")
             await self._store.write(self.bundle.to_data(), version)
             return
-        if bundle is None and data:
-            return
+        if bundle is not None or not data:
+            await self._advance(bundle, version)
+
+    async def _advance(self, bundle: Bundle | None, version: str) -> None:
+        """Do what is due, one step after the other."""
         for _ in range(MAX_STEPS):
             step = next_step(bundle, self._plan, int(self._wall_s()))
             if step is None:
+                return
+            if not await self._confirm():
+                _log.info("another replica holds the Lease by now: the certificates are its to change")
                 return
             written = await self._store.write(step.to_data(), version)
             if written is None:

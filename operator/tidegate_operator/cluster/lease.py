@@ -5,13 +5,14 @@ rules are those of Kubernetes' own components: a Lease that has not changed for 
 clock* is free (clocks of two machines need not agree), every write is conditional on the resourceVersion that was read,
 and a holder that could not renew in time stops before anyone else can begin.
 
-The Lease also says where the holder can be reached, and carries the epoch, which every replica reads on the way: it is
-raised when resourceVersions fall (etcd was restored), and tells sidecars that versions of before do not compare.
+The Lease also says where the holder can be reached, which replicas live (`replicas.py`), and carries the epoch, which
+every replica reads on the way: it is raised when resourceVersions fall (etcd was restored), and tells sidecars that
+versions of before do not compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -39,14 +40,15 @@ class Record:
     """The Lease as it was read.
 
     Attributes:
-        version: resourceVersion; changes with every write.
+        renewal: changes whenever the holder writes it. Not the resourceVersion, which changes also when other replicas name
+            themselves: a holder that is dead would seem to renew it.
         holder: empty when nobody holds it.
         duration_ms: as its holder said.
         address: where the holder can be reached.
         epoch: 0 when the Lease has none.
     """
 
-    version: str
+    renewal: str = ""
     holder: str = ""
     duration_ms: int = 0
     address: str = ""
@@ -99,7 +101,7 @@ def read_record(document: Mapping[str, Any]) -> Record:
     annotations = document["metadata"].get("annotations") or {}
     epoch = str(annotations.get(EPOCH_ANNOTATION, ""))
     return Record(
-        version=str(document["metadata"]["resourceVersion"]),
+        renewal=f"{spec.get('renewTime', '')}/{spec.get('leaseTransitions', 0)}",
         holder=str(spec.get("holderIdentity") or ""),
         duration_ms=int(spec.get("leaseDurationSeconds") or 0) * 1000,
         address=str(annotations.get(ADDRESS_ANNOTATION, "")),
@@ -107,24 +109,37 @@ def read_record(document: Mapping[str, Any]) -> Record:
     )
 
 
-def held(document: Mapping[str, Any] | None, namespace: str, record: Record, now: datetime) -> dict[str, Any]:
+def held(
+    document: Mapping[str, Any] | None,
+    namespace: str,
+    record: Record,
+    now: datetime,
+    *,
+    named: tuple[str, str],
+    forgotten: Collection[str] = (),
+) -> dict[str, Any]:
     """The Lease as its new or old holder writes it.
 
     Args:
         document: as read; None when there is none.
         namespace: where it is.
-        record: what it should say; the version is that of `document`.
+        record: what it should say.
         now: in UTC.
+        named: the holder's own annotation, see `replicas.py`.
+        forgotten: annotations of replicas that are long gone.
     """
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     before: Mapping[str, Any] = (document or {}).get("spec") or {}
     is_new = before.get("holderIdentity") != record.holder
     metadata: dict[str, Any] = dict((document or {}).get("metadata") or {})
     metadata |= {"name": LEASE_NAME, "namespace": namespace}
+    kept = {key: it for key, it in (metadata.get("annotations") or {}).items() if key not in forgotten}
+    key, value = named
     metadata["annotations"] = {
-        **(metadata.get("annotations") or {}),
+        **kept,
         EPOCH_ANNOTATION: str(record.epoch),
         ADDRESS_ANNOTATION: record.address,
+        key: value,
     }
     return {
         "apiVersion": LEASE_API,

@@ -145,8 +145,8 @@ OPERATOR: Final = Account(
             resources=("leases",),
         ),
         Right(
-            why="who may write",
-            verbs=("get", "update"),
+            why="who may write, and which replicas live",
+            verbs=("get", "update", "patch"),
             group="coordination.k8s.io",
             resources=("leases",),
             names=(LEASE_NAME,),

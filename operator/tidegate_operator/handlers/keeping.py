@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tidegate_operator.cluster.errors import ClusterError
@@ -22,6 +22,7 @@ class Keeping:
         store: writes them.
         news: the forms.
         may_write: whether it is for this replica to do.
+        confirm: asks the cluster the same: a form that is dropped is lost.
         period_ms: see settings, `last_good_ms`.
         retry_ms: pause after a write that failed.
         changed: set when there may be something to write.
@@ -30,6 +31,7 @@ class Keeping:
     store: LastGoodStore
     news: News
     may_write: Callable[[], bool]
+    confirm: Callable[[], Awaitable[bool]]
     period_ms: int
     retry_ms: int
     changed: asyncio.Event
@@ -43,6 +45,8 @@ class Keeping:
             if not self.may_write():
                 continue
             try:
+                if not await self.confirm():
+                    continue
                 await self.store.write(self.news.objects.last_good)
             except ClusterError as error:
                 _log.log(error.level, "last good forms could not be persisted: %s", error)

@@ -17,6 +17,7 @@ from tidegate_operator.cluster.webhooks import WebhookStore
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
 from tidegate_operator.handlers.injecting import Injecting
+from tidegate_operator.handlers.reductions import Reductions
 from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.forward import Forwarder, Leader
@@ -52,6 +53,7 @@ class Publishing:
             heard=lambda: tuple(self.book),
             observer=observer,
         )
+        self._reductions = Reductions(client, elector.identity)
         context = Context(
             board=self.board,
             pods=Directory(common.news.pods),
@@ -59,7 +61,10 @@ class Publishing:
             observer=observer,
             on_ack=self._take_ack,
             on_behind=on_behind,
+            on_reduced=self._reductions.offer,
+            newer_kinds=lambda: elector.newer_kinds,
         )
+        elector.on_newer = self.board.wake_all
         peers = ServiceAccount(settings.namespace, settings.service_account)
         self._server = ConfigServer(context, self._tokens, peers)
         self._injecting: Injecting | None = None
@@ -72,6 +77,7 @@ class Publishing:
         if self._injecting is not None:
             yield "certificates of the injector", self._injecting.run()
         yield "connections of sidecars", self._server.run()
+        yield "events of what is enforced no longer", self._reductions.run()
         if self._settings.peer_token_file:
             yield "acks to the holder of the Lease", self._forwarder.run()
 
@@ -113,6 +119,7 @@ class Publishing:
             SecretStore(common.client, settings.namespace),
             Plan(names=names, addresses=addresses),
             may_write=lambda: elector.is_leading,
+            confirm=elector.confirm,
             on_bundle=self._use,
             interval_s=interval_s,
         )

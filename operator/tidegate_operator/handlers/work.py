@@ -79,6 +79,7 @@ class Work:
             store=self._last_good,
             news=news,
             may_write=self._may_write,
+            confirm=elector.confirm,
             period_ms=settings.last_good_ms,
             retry_ms=settings.status_retry_ms,
             changed=asyncio.Event(),

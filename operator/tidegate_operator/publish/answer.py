@@ -38,6 +38,8 @@ class Send:
     published: Published
     tag: Tag
     identity: WorkloadIdentity
+    reduced: frozenset[str] = frozenset()
+    """Kinds of a newer release that the sidecar has enforced so far, and of which this envelope knows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class WaitFor(Enum):
     CHANGE = "it has what there is"
     MENDING = "it could not use what there is"
     CATCHING_UP = "it has seen more than this replica"
+    NEWER_RELEASE = "a replica of a newer release has told it things that this one knows nothing of"
     COMPILE = "its workload has not been compiled yet"
 
 
@@ -93,14 +96,36 @@ class Unreadable:
 Decision = Send | Unchanged | Wait | Unreadable
 
 
-def decide(edition: Edition | None, trust: str, pod: PodFacts, ask: Ask) -> Decision:
-    """What a poll gets at this moment; the same on every replica that has seen as much."""
+def decide(
+    edition: Edition | None,
+    trust: str,
+    pod: PodFacts,
+    ask: Ask,
+    newer_kinds: frozenset[str] = frozenset(),
+) -> Decision:
+    """What a poll gets at this moment; the same on every replica that has seen as much.
+
+    Args:
+        edition: what this replica serves.
+        trust: PEM of the authorities that the sidecar is to trust.
+        pod: who asks.
+        ask: what it says.
+        newer_kinds: kinds that a live replica watches and this one does not. While it is there, nothing that it has told a
+            sidecar is taken back.
+    """
     workload = pod.workload
     if edition is None:
         return Wait(reason=WaitFor.COMPILE, watch=Watch(workload))
     if ask.as_of is not None and (lacks := edition.as_of.lacks(ask.as_of)):
         # Before anything else: a replica that lags knows neither whether the sidecar is up to date nor what it refused.
         return Wait(reason=WaitFor.CATCHING_UP, watch=Watch(workload, ahead=ask.as_of), lacks=lacks)
+    unwatched = edition.as_of.unwatched(ask.as_of) if ask.as_of is not None else frozenset()
+    if unwatched & newer_kinds:
+        return Wait(
+            reason=WaitFor.NEWER_RELEASE,
+            watch=Watch(workload, edition.digest_for(workload)),
+            lacks=_listed(unwatched),
+        )
     try:
         published = edition.published_for(workload)
     except KeyError:
@@ -111,8 +136,14 @@ def decide(edition: Edition | None, trust: str, pod: PodFacts, ask: Ask) -> Deci
     identity = pod.identity
     tag = Tag(form.digest, generation_of(identity, edition.secrets, trust))
     return _compare(
-        ask, Send(published=form, tag=tag, identity=identity), watch=Watch(workload, published.digest)
+        ask,
+        Send(published=form, tag=tag, identity=identity, reduced=unwatched),
+        watch=Watch(workload, published.digest),
     )
+
+
+def _listed(kinds: frozenset[str]) -> str:
+    return ", ".join(sorted(kinds))
 
 
 def _compare(ask: Ask, newest: Send, *, watch: Watch) -> Decision:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate_operator.publish.acks import AckBook, PodAck
-from tidegate_operator.publish.answer import Ask, Decision, Unreadable, Wait, WaitFor, decide
+from tidegate_operator.publish.answer import Ask, Decision, Send, Unreadable, Wait, WaitFor, decide
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.identity import PodDirectory, PodFacts
 from tidegate_operator.publish.observe import PublishObserver, Sparing, Unobserved
@@ -49,6 +49,10 @@ def _ignore(_: object) -> None:
     """Nobody wants to know."""
 
 
+def _ignore_reduced(_: PodFacts, __: frozenset[str]) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What polls need of the process.
@@ -61,6 +65,8 @@ class Context:
         on_ack: told each word of a pod that came to this replica itself, to forward it.
         on_behind: told, a few times a minute at most, that a sidecar has seen more than this replica. It is the
             sidecar's own word: reason enough to look again, not to believe it.
+        on_reduced: told the pod that gets an envelope which knows nothing of kinds that it has enforced, and these kinds.
+        newer_kinds: those that a live replica watches and this one does not.
         monotonic_ns: the clock of `book`.
         random: numbers in [0, 1) for jitter.
     """
@@ -72,6 +78,8 @@ class Context:
     observer: PublishObserver = field(default_factory=Unobserved)
     on_ack: Callable[[PodAck], None] = _ignore
     on_behind: Callable[[AsOf], None] = _ignore
+    on_reduced: Callable[[PodFacts, frozenset[str]], None] = _ignore_reduced
+    newer_kinds: Callable[[], frozenset[str]] = frozenset
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     random: Callable[[], float] = chance.random
 
@@ -132,13 +140,16 @@ class Polls:
         with self._one_of(caller.pod_uid):
             while True:
                 pod = self._find(caller)
-                decision = decide(context.board.edition, context.board.trust, pod, ask)
+                board = context.board
+                decision = decide(board.edition, board.trust, pod, ask, context.newer_kinds())
                 if not is_noted:
                     self._note(pod, ask, decision)
                     is_noted = True
                 if self.stopping:
                     raise _stopping()
                 left_s = deadline - now()
+                if isinstance(decision, Send) and decision.reduced:
+                    context.on_reduced(pod, decision.reduced)
                 if not isinstance(decision, Wait) or left_s <= 0:
                     return _settled(decision)
                 await context.board.changed(decision.watch, left_s)
@@ -178,7 +189,13 @@ class Polls:
         if refused and self._log_sparingly.lets(refused):
             name = f"{pod.workload.namespace}/{pod.name}"
             _log.warning("pod %s cannot use configuration %s: %s", name, refused[:12], why)
-        if isinstance(decision, Wait) and decision.watch.ahead and self._log_sparingly.lets("behind"):
+        if isinstance(decision, Wait) and decision.reason is WaitFor.NEWER_RELEASE:
+            if self._log_sparingly.lets("newer release"):
+                _log.info(
+                    "a replica of a newer release serves, too: sidecars that it has told of %s keep what they have",
+                    decision.lacks,
+                )
+        elif isinstance(decision, Wait) and decision.watch.ahead and self._log_sparingly.lets("behind"):
             _log.warning(
                 "this replica has seen less than a sidecar (%s): who is ahead keeps what it has until this replica "
                 "has caught up",

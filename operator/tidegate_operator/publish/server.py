@@ -186,4 +186,5 @@ _RESULTS: Final = {
     WaitFor.CHANGE: "unchanged",
     WaitFor.MENDING: "refused_by_sidecar",
     WaitFor.CATCHING_UP: "behind",
+    WaitFor.NEWER_RELEASE: "newer_release",
 }

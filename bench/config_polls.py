@@ -74,7 +74,7 @@ async def serve(count: int, folder: Path) -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
     )
-    async with running_publisher(cluster, wait_s=DEADLINE_S) as operator:
+    async with running_publisher(cluster, wait_s=DEADLINE_S, per_address=100_000) as operator:
         operator.board.publish(edition((CHAT, config(0)), AIPolicy=1))  # type: ignore[arg-type]
         (folder / "ca.crt").write_text(operator.bundle.trust)
         size = len(operator.board.edition.published_for(CHAT).body)  # type: ignore[union-attr]

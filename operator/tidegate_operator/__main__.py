@@ -16,7 +16,7 @@ from tidegate_operator import settings as process
 from tidegate_operator.app import VersionsFellError, run_operator
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.handlers.watching import Spared, WatchingEndedError
-from tidegate_runtime import loop
+from tidegate_runtime import logs, loop
 
 _log = logging.getLogger("tidegate_operator")
 _THREADS_END_S = 1.0
@@ -32,9 +32,7 @@ def main() -> int:
     except process.SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.configure(settings.log_level)
     if settings.log_level != "DEBUG":
         # kopf tells of each handler's success at INFO; what fails it tells at a higher level
         logging.getLogger("kopf").setLevel(logging.WARNING)

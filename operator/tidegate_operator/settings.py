@@ -134,6 +134,9 @@ class Settings:
     last_good_ms: int = _period(500, 0)
     """How long valid forms are gathered before they are persisted: a burst is one write."""
 
+    connections_per_address: int = field(default=512, metadata={"bounds": (8, 100_000)})
+    """Connections of sidecars from one address. Pods of the host's network, and those behind one translated address, share theirs."""
+
     certificates: str = ""
     """Folder with `tls.crt`, `tls.key` and `ca.crt` that somebody else keeps, as cert-manager does: these are served, and
     followed when they change. Empty: the holder of the Lease makes certificates, the injector's as well."""

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tidegate_policy.model import WorkloadIdentity
-from tidegate_runtime import loop
+from tidegate_runtime import logs, loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import run_sidecar
 from tidegate_sidecar.config.operator_source import OperatorSource
@@ -24,9 +24,7 @@ from tidegate_sidecar.upstream.tls import TlsFileError
 
 def main() -> int:
     """Run until a signal; 0 after a clean end, 1 when calls were cut or a port is taken, 2 for wrong settings."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.configure(logging.INFO)
     try:
         settings = process.read()
     except process.SettingsError as error:

@@ -10,14 +10,19 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import orjson
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from injecting_shapes.platform import TEMPLATE, review
 from injecting_shapes.pods import container, pod
 from tidegate_cluster.loopback import free_port
@@ -28,6 +33,7 @@ from tidegate_operator.inject.app import Injector, Listening
 from tidegate_operator.inject.serving import LiveCertificate
 from tidegate_operator.inject.settings import Settings
 from tidegate_operator.settings import Address
+from tidegate_runtime.connections import Connections
 
 LONG_S = 400 * 86_400
 LOOPBACK = Address(host="127.0.0.1", port=0)
@@ -56,8 +62,10 @@ class Running:
     session: aiohttp.ClientSession
     stopping: asyncio.Event
 
-    async def ask(self, entry: str, body: bytes, trust: str) -> tuple[int, bytes]:
+    async def ask(self, entry: str, body: bytes, trust: str, *, certificate: str = "") -> tuple[int, bytes]:
         context = ssl.create_default_context(cadata=trust)
+        if certificate:
+            context.load_cert_chain(certificate)
         url = f"https://{self.listening.webhook}/{entry}"
         async with self.session.post(url, data=io.BytesIO(body), ssl=context) as response:
             return response.status, await response.read()
@@ -82,8 +90,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, drain_ms: int = 0) -> AsyncIterator[Running]:
+async def running(folder: Path, *, drain_ms: int = 0, client_ca: str = "") -> AsyncIterator[Running]:
     settings = Settings(
+        client_ca=client_ca,
         listen=LOOPBACK,
         health=LOOPBACK,
         certificates=folder,
@@ -122,6 +131,78 @@ async def test_a_review_is_answered_counted_and_told(folder: Path, caplog: pytes
     assert float(expiry) == found.leaf.until_s
     assert "injected Pod team-a/chat entry=pods" in caplog.text
     assert "a-secret-of-the-user" not in caplog.text
+
+
+async def test_two_hundred_reviews_at_once_from_one_address_are_answered(folder: Path) -> None:
+    """All reviews of a cluster come from a few API servers, in bursts."""
+    found = bundle()
+    write(folder, found)
+    body = review(pod())
+    async with running(folder) as injector, asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(injector.ask("pods", body, found.trust)) for _ in range(200)]
+        assert {(await it)[0] for it in asked} == {200}
+
+
+async def test_connections_beyond_the_most_are_cut_and_those_before_go_on(folder: Path) -> None:
+    found = bundle()
+    write(folder, found)
+    certificate = LiveCertificate(folder, lambda _: None, interval_s=600)
+    await certificate.look()
+    connections = Connections(asyncio.Protocol, most=2)
+    server = await asyncio.get_running_loop().create_server(
+        connections, "127.0.0.1", 0, ssl=certificate.context
+    )
+    port = server.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cadata=found.trust)
+    opened = [
+        await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="localhost")
+        for _ in range(3)
+    ]
+    with suppress(ConnectionError):
+        assert await opened[2][0].read() == b""
+    assert not opened[0][0].at_eof()
+    assert len(connections) == 2
+    for _, writer in opened:
+        writer.transport.abort()
+    server.close()
+    await connections.wait_closed(10)
+
+
+def client_certificate(folder: Path) -> tuple[str, str]:
+    """Files with a certificate for a client, signed by itself, and with it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(Encoding.PEM)
+    (folder / "client-ca.pem").write_bytes(pem)
+    (folder / "client.pem").write_bytes(
+        pem + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return str(folder / "client-ca.pem"), str(folder / "client.pem")
+
+
+async def test_where_clients_have_to_show_a_certificate_none_is_served_without(
+    folder: Path, tmp_path: Path
+) -> None:
+    authority, shown = client_certificate(tmp_path)
+    found = bundle()
+    write(folder, found)
+    async with running(folder, client_ca=authority) as injector:
+        with pytest.raises(aiohttp.ClientError):
+            await injector.ask("pods", review(pod()), found.trust)
+        assert (await injector.ask("pods", review(pod()), found.trust, certificate=shown))[0] == 200
 
 
 async def test_every_reason_is_counted(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from typing import Any
 
 import pytest
 import uvloop
@@ -21,7 +22,7 @@ from tidegate_testing.publisher import (
 )
 
 from tidegate_operator.certificates.loading import load
-from tidegate_operator.publish.accepting import Acceptor
+from tidegate_operator.publish.accepting import Acceptor, Shares
 from tidegate_operator.publish.tls import serving_context, trusting_context
 
 FIRST = configs.config(configs.pool(configs.provider("one", "http://one.test")))
@@ -49,16 +50,22 @@ async def test_what_is_no_tls_is_closed_and_others_are_served(
 class Turns:
     """An acceptor for two handshakes at once, with clients that say nothing."""
 
-    def __init__(self, *, handshake_s: float) -> None:
+    def __init__(self, **shares: Any) -> None:
         bundle = first_bundle()
         self.tls = trusting_context(bundle.trust)
         context = serving_context()
         load(context, bundle.leaf.certificate_pem, bundle.leaf.key_pem)
-        self.acceptor = Acceptor(asyncio.Protocol, context, at_once=2, handshake_s=handshake_s)
+        self.refused = 0
+        self.acceptor = Acceptor(
+            asyncio.Protocol, context, Shares(**{"handshakes": 2, **shares}), on_refused=self._refused
+        )
         self.host, self.port = self.acceptor.listen("127.0.0.1", 0)
 
-    def silent(self) -> socket.socket:
-        return socket.create_connection((self.host, self.port))
+    def _refused(self) -> None:
+        self.refused += 1
+
+    def silent(self, address: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection((self.host, self.port), source_address=(address, 0))
 
     async def connect(self) -> None:
         _, writer = await asyncio.open_connection(
@@ -68,15 +75,70 @@ class Turns:
         await writer.wait_closed()
 
 
-async def test_silent_clients_lose_their_turn() -> None:
-    turns = Turns(handshake_s=1)
-    silent = [turns.silent() for _ in range(4)]
+async def test_silent_clients_take_no_turn() -> None:
+    """Three hundred of them, and two turns: the one that speaks is served at once."""
+    turns = Turns(first_byte_s=600)
+    silent = [turns.silent() for _ in range(300)]
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(turns.acceptor.run())
         await turns.connect()
         turns.acceptor.close()
     for client in silent:
         client.close()
+
+
+async def test_silent_clients_are_closed_after_a_while() -> None:
+    turns = Turns(first_byte_s=0.05)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        reader, writer = await asyncio.open_connection(turns.host, turns.port)
+        assert await reader.read() == b""
+        writer.close()
+        turns.acceptor.close()
+
+
+async def test_clients_that_begin_a_handshake_and_stop_lose_their_turn() -> None:
+    turns = Turns(handshake_s=1)
+    stopped = [turns.silent() for _ in range(4)]
+    for client in stopped:
+        client.sendall(b"\x16\x03\x01")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        await turns.connect()
+        turns.acceptor.close()
+    for client in stopped:
+        client.close()
+
+
+async def test_an_address_has_no_more_connections_than_its_share_and_others_have_theirs() -> None:
+    turns = Turns(per_address=3, first_byte_s=600)
+    greedy = [turns.silent("127.0.0.2") for _ in range(5)]
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        for _ in range(5):
+            await turns.connect()  # one after the other: what is closed counts no more
+        assert turns.refused == 2
+        turns.acceptor.close()
+    for client in greedy:
+        client.close()
+
+
+async def test_where_too_many_are_silent_the_address_with_the_most_makes_room() -> None:
+    turns = Turns(silent=4, first_byte_s=600)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(turns.acceptor.run())
+        readers = [
+            await asyncio.open_connection(turns.host, turns.port, local_addr=(address, 0))
+            for address in ("127.0.0.3", *["127.0.0.2"] * 5)
+        ]
+        assert await readers[1][0].read() == b""
+        assert await readers[2][0].read() == b""
+        assert not readers[0][0].at_eof()
+        assert not readers[5][0].at_eof()
+        await turns.connect()
+        turns.acceptor.close()
+        for _, writer in readers:
+            writer.close()
 
 
 async def test_nobody_is_served_after_the_end() -> None:

@@ -6,6 +6,9 @@
 - {name: TIDEGATE_LISTEN, value: "{{ include "tidegate.listen" (dict "root" . "port" 9443) }}"}
 - {name: TIDEGATE_HEALTH, value: "{{ include "tidegate.listen" (dict "root" . "port" 8080) }}"}
 - {name: TIDEGATE_CERTIFICATES, value: /etc/tidegate/certificates}
+{{- if .Values.injector.clientCA.configMap }}
+- {name: TIDEGATE_CLIENT_CA, value: /etc/tidegate/client-ca/ca.crt}
+{{- end }}
 - {name: TIDEGATE_DRAIN_MS, value: "{{ mul 1000 .Values.injector.drainSeconds }}"}
 - {name: TIDEGATE_GRACE_MS, value: "{{ mul 1000 .Values.injector.graceSeconds }}"}
 - {name: TIDEGATE_LOG_LEVEL, value: {{ .Values.logLevel }}}

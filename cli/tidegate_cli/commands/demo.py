@@ -23,7 +23,7 @@ from tidegate_cli.tour.breakers import BreakerWatch
 from tidegate_cli.tour.invitation import invitation
 from tidegate_cli.tour.journal import Journal
 from tidegate_policy.model import CompiledConfig, Dialect
-from tidegate_runtime import loop
+from tidegate_runtime import logs, loop
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.credentials.keyring import Keyring
 from tidegate_sidecar.downstream.listener import ListenError
@@ -84,7 +84,7 @@ def demo(*, provider: str | None, once: bool, listen: Address, admin: Address) -
         scripted=provider is None,
         once=once,
     )
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logs.configure(logging.INFO, "%(levelname)s %(message)s")
     sys.exit(ERRORS if not loop.run(_demonstrate(plan)) else 0)
 
 

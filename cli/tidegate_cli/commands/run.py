@@ -23,7 +23,7 @@ from tidegate_cli.commands.options import (
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.serving import Serving, serve
 from tidegate_cli.terminal import say
-from tidegate_runtime import loop
+from tidegate_runtime import logs, loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import Listening
 from tidegate_sidecar.downstream.listener import ListenError
@@ -81,7 +81,7 @@ def run(
         simulated=demo,
         warn=lambda text: say(text, style="yellow"),
     )
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logs.configure(logging.INFO, "%(asctime)s %(levelname)s %(message)s")
     metrics = Metrics()
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:

@@ -18,6 +18,7 @@ from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
 from tidegate_operator.handlers.injecting import Injecting
 from tidegate_operator.handlers.reductions import Reductions
+from tidegate_operator.publish.accepting import Shares
 from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.forward import Forwarder, Leader
@@ -66,7 +67,8 @@ class Publishing:
         )
         elector.on_newer = self.board.wake_all
         peers = ServiceAccount(settings.namespace, settings.service_account)
-        self._server = ConfigServer(context, self._tokens, peers)
+        shares = Shares(per_address=settings.connections_per_address)
+        self._server = ConfigServer(context, self._tokens, peers, shares)
         self._injecting: Injecting | None = None
         self._keeper = self._certificates(common)
         common.news.on_pod_gone = self._forget

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tidegate_operator.inject import settings as process
 from tidegate_operator.inject.app import run_injector
 from tidegate_operator.settings import SettingsError
-from tidegate_runtime import loop
+from tidegate_runtime import logs, loop
 
 _log = logging.getLogger("tidegate_operator.inject")
 
@@ -24,9 +24,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.configure(settings.log_level)
     try:
         loop.run(run_injector(settings))
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of the process

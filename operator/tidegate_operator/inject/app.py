@@ -51,7 +51,10 @@ class Injector:
         self._settings = settings
         self._metrics = Metrics()
         self._certificate = LiveCertificate(
-            settings.certificates, self._certificate_loaded, interval_s=settings.reload_ms / 1_000
+            settings.certificates,
+            self._certificate_loaded,
+            interval_s=settings.reload_ms / 1_000,
+            client_ca=settings.client_ca,
         )
         self._webhook = WebhookServer(self._platform, self._certificate.context, self._metrics)
         self._health = HealthServer(self._live, self._ready, self._metrics.expose)

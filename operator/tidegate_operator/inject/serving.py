@@ -19,18 +19,27 @@ _FIRST_S: Final = 0.5
 class LiveCertificate:
     """A TLS context that changes its certificate without a new listener, as a mounted Secret changes."""
 
-    def __init__(self, folder: Path, on_load: Callable[[KeyPair], None], *, interval_s: float) -> None:
+    def __init__(
+        self, folder: Path, on_load: Callable[[KeyPair], None], *, interval_s: float, client_ca: str = ""
+    ) -> None:
         """Have no certificate yet.
 
         Args:
             folder: with the files `tls.crt`, `tls.key` and `ca.crt`.
             on_load: told of each certificate that is served from now on.
             interval_s: pause between two looks.
+            client_ca: file with the authorities of clients' certificates; empty: none is asked for.
+
+        Raises:
+            OSError: `client_ca` cannot be read, or holds no certificate.
         """
         self._on_load = on_load
         self._keeper = FolderKeeper(folder, on_files=self._serve, interval_s=interval_s, first_s=_FIRST_S)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if client_ca:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(client_ca)
 
     def __repr__(self) -> str:
         return f"<LiveCertificate: {self.problem or self._keeper.files}>"

@@ -66,6 +66,9 @@ class Settings:
     """/healthz, /readyz and /metrics. In a pod all addresses, elsewhere loopback alone."""
     certificates: Path = Path(CERTIFICATES_FOLDER)
     """Folder with `tls.crt`, `tls.key`, and `ca.crt`, which pods get: a mounted Secret, of which no other key is needed."""
+    client_ca: str = ""
+    """File with the authorities (PEM) of the certificate that the API server shows to webhooks. Empty: it shows none, as on
+    EKS, GKE and AKS, where it cannot be told to."""
     reload_ms: int = 10_000
     """How often the folder is looked at. The kubelet brings changes within about a minute."""
     drain_ms: int = 5_000
@@ -103,6 +106,7 @@ def read(environment: Mapping[str, str] | None = None, *, folder: Path = SERVICE
         listen=reader.address("LISTEN", Address(host=host, port=WEBHOOK_PORT)),
         health=reader.address("HEALTH", Address(host=host, port=HEALTH_PORT)),
         certificates=Path(reader.text("CERTIFICATES", CERTIFICATES_FOLDER)),
+        client_ca=reader.text("CLIENT_CA", ""),
         reload_ms=reader.integer("RELOAD_MS", 10_000, 10, 3_600_000),
         drain_ms=reader.integer("DRAIN_MS", 5_000, 0, 600_000),
         grace_ms=reader.integer("GRACE_MS", 5_000, 0, 600_000),

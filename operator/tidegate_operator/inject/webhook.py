@@ -12,19 +12,22 @@ from typing import Final
 
 from aiohttp import web
 
-from tidegate_operator.inject.connections import Connections
 from tidegate_operator.inject.metrics import Metrics
 from tidegate_operator.inject.pod import Platform
 from tidegate_operator.inject.request import Request, RequestError, read_request
 from tidegate_operator.inject.response import Outcome, failed, write_response
 from tidegate_operator.inject.review import Entry, answer
+from tidegate_runtime.connections import Connections
 
 _log = logging.getLogger(__name__)
 
 KEEPALIVE_S: Final = 180.0
 """Longer than the 90 seconds that an API server keeps an idle connection: it is the client who closes, and no review
 meets a connection that is just being closed."""
-HANDSHAKE_S: Final = 5.0
+HANDSHAKE_S: Final = 3.0
+"""Until a client has said all of its part. The API server does so within milliseconds."""
+MAX_CONNECTIONS: Final = 2_048
+"""In all, and none for each address: all reviews of a cluster come from a few API servers, and bursts from one of them."""
 BODY_S: Final = 4.0
 """A review takes no longer than the API server waits, which is five seconds."""
 MAX_BODY_BYTES: Final = 8 * 2**20
@@ -57,7 +60,7 @@ class WebhookServer:
         self._metrics = metrics
         self._monotonic_ns = monotonic_ns
         self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_S)
-        self._connections = Connections(self._server)
+        self._connections = Connections(self._server, most=MAX_CONNECTIONS)
         self._sockets: list[asyncio.Server] = []
         self.is_draining = False
         """Set: each answer asks the API server to come back by another connection, and so to another replica."""

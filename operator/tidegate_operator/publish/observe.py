@@ -20,7 +20,7 @@ class PublishObserver(Protocol):
         ...
 
     def answered(self, result: str) -> None:
-        """A request was answered: `sent`, `unchanged`, `behind`, `refused_by_sidecar`, `acks`, or the code of an error."""
+        """A request was answered: `sent`, `unchanged`, `behind`, `newer_release`, `refused_by_sidecar`, `acks`, or an error's code."""
         ...
 
     def forwarded(self, result: str) -> None:

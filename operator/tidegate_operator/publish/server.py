@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
-from tidegate_operator.publish.accepting import Acceptor
+from tidegate_operator.publish.accepting import Acceptor, Shares
 from tidegate_operator.publish.acks import AckReport
 from tidegate_operator.publish.answer import Decision, Send, Unchanged, Wait, WaitFor
 from tidegate_operator.publish.identity import ServiceAccount
@@ -31,12 +31,15 @@ BODY_S: Final = 10.0
 SEND_S: Final = 30.0
 PIECE_BYTES: Final = 4_096
 CLOSE_S: Final = 2.0
+_SHARES: Final = Shares()
 
 
 class ConfigServer:
     """`GET /v1/config` for sidecars, `POST /v1/acks` for other replicas."""
 
-    def __init__(self, context: Context, tokens: TokenVerifier, peers: ServiceAccount) -> None:
+    def __init__(
+        self, context: Context, tokens: TokenVerifier, peers: ServiceAccount, shares: Shares = _SHARES
+    ) -> None:
         """Serve nothing yet; `peers` is the operator's own ServiceAccount, the one that may post acks."""
         self._context = context
         self._tokens = tokens
@@ -47,7 +50,7 @@ class ConfigServer:
         self._server = web.Server(
             self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_S
         )
-        self._acceptor = Acceptor(self._server, self._tls)
+        self._acceptor = Acceptor(self._server, self._tls, shares, on_refused=self._refused)
 
     def __repr__(self) -> str:
         return f"<ConfigServer {self._polls.count} polls open{', stopping' if self._polls.stopping else ''}>"
@@ -79,6 +82,13 @@ class ConfigServer:
         # Connections between two polls: nothing comes any more that would be worth waiting for.
         self._server.pre_shutdown()
         await self._server.shutdown(CLOSE_S)
+
+    def _refused(self) -> None:
+        self._context.observer.answered("too_many_connections")
+        if self._log_sparingly.lets("too many connections"):
+            _log.warning(
+                "a connection was closed: its address has as many as TIDEGATE_CONNECTIONS_PER_ADDRESS lets it have"
+            )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

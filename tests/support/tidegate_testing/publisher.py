@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.plan import Plan, next_step
 from tidegate_operator.index.snapshot import Workload
+from tidegate_operator.publish.accepting import Shares
 from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board, Edition, Published
 from tidegate_operator.publish.identity import KeySet, PodFacts, Refused, Reviewed, ServiceAccount
@@ -221,6 +222,7 @@ async def running_publisher(
     wait_s: float = 30,
     grace_s: float = 5,
     port: int = 0,
+    per_address: int = 512,
     **bounds: Any,
 ) -> AsyncIterator[Publisher]:
     """A replica that listens; it is stopped at the end of the block."""
@@ -238,7 +240,7 @@ async def running_publisher(
         on_behind=behind.append,
         random=lambda: 0.0,
     )
-    server = ConfigServer(context, tokens, OPERATOR)
+    server = ConfigServer(context, tokens, OPERATOR, Shares(per_address=per_address))
     publisher = Publisher(
         server, board, book, cluster, tokens, observer, bundle or first_bundle(), behind=behind, heard=heard
     )

@@ -14,9 +14,10 @@ from typing import cast
 class Connections:
     """Wraps the protocols of a server and knows which of their transports are not closed yet."""
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """There are none yet; `factory` makes what speaks on each."""
+    def __init__(self, factory: Callable[[], asyncio.Protocol], *, most: int) -> None:
+        """There are none yet; `factory` makes what speaks on each. What comes while `most` are open is cut at once."""
         self._factory = factory
+        self._most = most
         self._open: set[asyncio.Transport] = set()
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -26,12 +27,14 @@ class Connections:
 
     def __call__(self) -> asyncio.Protocol:
         """For `loop.create_server`."""
-        return _Connection(self, self._factory())
+        return Watched(self._factory(), self.opened, self.closed)
 
     def opened(self, transport: asyncio.Transport) -> None:
         """One more."""
         self._open.add(transport)
         self._all_closed.clear()
+        if len(self._open) > self._most:
+            transport.abort()
 
     def closed(self, transport: asyncio.Transport) -> None:
         """One less."""
@@ -52,12 +55,19 @@ class Connections:
         await asyncio.sleep(0)
 
 
-class _Connection(asyncio.Protocol):
-    """Passes everything on, and tells when it begins and ends."""
+class Watched(asyncio.Protocol):
+    """Passes everything on, and tells when its connection begins and ends."""
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
-        self._connections = connections
+    def __init__(
+        self,
+        inner: asyncio.Protocol,
+        on_open: Callable[[asyncio.Transport], None],
+        on_closed: Callable[[asyncio.Transport], None],
+    ) -> None:
+        """Have `inner` speak."""
         self._inner = inner
+        self._on_open = on_open
+        self._on_closed = on_closed
         self._transport: asyncio.Transport | None = None
         self.data_received = inner.data_received  # type: ignore[method-assign] # once less to call, for each piece
         self.eof_received = inner.eof_received  # type: ignore[method-assign]
@@ -67,12 +77,12 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not asyncio's by inheritance
         self._transport = cast("asyncio.Transport", transport)
-        self._connections.opened(self._transport)
         self._inner.connection_made(transport)
+        self._on_open(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
             self._inner.connection_lost(exc)
         finally:
             if self._transport is not None:
-                self._connections.closed(self._transport)
+                self._on_closed(self._transport)

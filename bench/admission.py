@@ -30,6 +30,8 @@ import uvloop
 from tidegate_operator.certificates.plan import Plan, next_step
 
 BAR_MS = 50.0
+HARD_BAR_MS = 100.0
+HARD_RATE = 5
 CONNECTIONS = 8
 WARM_UP = 50
 INJECT = "tidegate.dev/inject"
@@ -67,7 +69,9 @@ def main() -> int:
         count = sum(map(len, latencies.values()))
         cpu_ms = (injector.cpu_s() - before_s) * 1_000 / (count + WARM_UP)
         loaded_mib = injector.rss_mib()
-    return report(latencies, options.rate, cpu_ms=cpu_ms, memory_mib=(idle_mib, loaded_mib))
+        beside = uvloop.run(measure(injector, options.rate, options.seconds, hard_rate=HARD_RATE))
+    code = report(latencies, options.rate, cpu_ms=cpu_ms, memory_mib=(idle_mib, loaded_mib))
+    return max(code, report_beside(beside))
 
 
 @contextmanager
@@ -110,14 +114,20 @@ def wait_for_port(process: subprocess.Popen[str], log: Path) -> int:
     raise SystemExit(f"the injector did not start:\n{log.read_text(encoding='utf-8')}")
 
 
-async def measure(injector: Injector, rate: int, seconds: int) -> dict[str, list[float]]:
-    """Latencies in milliseconds, by the kind of review."""
+async def measure(
+    injector: Injector, rate: int, seconds: int, *, hard_rate: int = 0
+) -> dict[str, list[float]]:
+    """Latencies in milliseconds, by the kind of review; those of hard ones, sent beside them, do not count."""
+    hard = tuple(hard_pods())
     kinds = list(reviews().items())
     latencies: dict[str, list[float]] = {name: [] for name, _ in kinds}
     context = ssl.create_default_context(cadata=injector.trust)
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context)
     loop = asyncio.get_running_loop()
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as hard_session,
+    ):
 
         async def ask(entry: str, body: bytes) -> None:
             url = f"https://127.0.0.1:{injector.port}/{entry}"
@@ -131,6 +141,13 @@ async def measure(injector: Injector, rate: int, seconds: int) -> dict[str, list
             await ask(entry, body)
             latencies[name].append((loop.time() - due_s) * 1_000)
 
+        async def ask_hard_at(due_s: float, body: bytes) -> None:
+            await asyncio.sleep(due_s - loop.time())
+            async with hard_session.post(
+                f"https://127.0.0.1:{injector.port}/pods", data=io.BytesIO(body)
+            ) as it:
+                await it.read()
+
         for number in range(WARM_UP):
             await ask(*kinds[number % len(kinds)][1])
         start_s = loop.time() + 0.1
@@ -138,6 +155,8 @@ async def measure(injector: Injector, rate: int, seconds: int) -> dict[str, list
             for number in range(rate * seconds):
                 name, (entry, body) = kinds[number % len(kinds)]
                 tasks.create_task(ask_at(start_s + number / rate, name, entry, body))
+            for number in range(hard_rate * seconds):
+                tasks.create_task(ask_hard_at(start_s + number / hard_rate, hard[number % len(hard)]))
     return latencies
 
 
@@ -161,6 +180,35 @@ def reviews() -> dict[str, tuple[str, bytes]]:
         "pod, skipped": ("pods", review({"kind": "Pod", "metadata": metadata, "spec": host})),
         "deployment": ("workloads", review(deployment)),
     }
+
+
+def hard_pods() -> Iterator[bytes]:
+    """Pods of about 160 KiB, each hard in its own way: annotations, variables and sources that are thousands."""
+    asked = {INJECT: "enabled"}
+    slips = {f"tidegate.dev/cpu-requ{number:05d}": "" for number in range(4_500)}
+    app = {"name": "app", "image": "a"}
+    yield review(
+        {
+            "kind": "Pod",
+            "metadata": {"name": "hard", "annotations": asked | slips},
+            "spec": {"containers": [app]},
+        }
+    )
+    variables = [{"name": f"V{number}", "value": "1"} for number in range(5_500)]
+    sources = [{"configMapRef": {"name": f"c{number}"}} for number in range(1_200)]
+    ours = [{"name": "OPENAI_BASE_URL", "value": str(number)} for number in range(1_800)]
+    for env, source in ((variables, []), (ours, sources)):
+        status = orjson.dumps(
+            {"version": "0", "template": "0", "environment": {"app": ["OPENAI_BASE_URL"]}}
+        ).decode()
+        metadata = {"name": "hard", "annotations": asked | {"tidegate.dev/status": status}}
+        sidecar = {"name": "tidegate-sidecar", "image": "i", "restartPolicy": "Always"}
+        spec = {"initContainers": [sidecar], "containers": [app | {"env": env, "envFrom": source}]}
+        yield review({"kind": "Pod", "metadata": metadata, "spec": spec})
+    many = [{"name": f"c{number}", "image": "a"} for number in range(4_500)]
+    yield review(
+        {"kind": "Pod", "metadata": {"name": "hard", "annotations": asked}, "spec": {"containers": many}}
+    )
 
 
 def container(name: str, variables: int) -> dict[str, Any]:
@@ -206,6 +254,19 @@ def report(
     print(f"memory: {memory_mib[0]:.0f} MiB at the start, {memory_mib[1]:.0f} MiB at the end")
     print(f"p99 {p99_ms:.1f} ms, the bar is {BAR_MS:.0f} ms: {'kept' if p99_ms < BAR_MS else 'MISSED'}")
     return 0 if p99_ms < BAR_MS else 1
+
+
+def report_beside(latencies: dict[str, list[float]]) -> int:
+    """What the others wait while hard pods come in; the exit code."""
+    values = [it for found in latencies.values() for it in found]
+    cuts = statistics.quantiles(values, n=100)
+    is_kept = cuts[98] < HARD_BAR_MS
+    sizes = ", ".join(f"{len(body) / 1024:.0f}" for body in hard_pods())
+    print(
+        f"\nwhile {HARD_RATE} hard pods a second come in ({sizes} KiB): p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms, "
+    )
+    print(f"the bar is {HARD_BAR_MS:.0f} ms: {'kept' if is_kept else 'MISSED'}")
+    return 0 if is_kept else 1
 
 
 if __name__ == "__main__":

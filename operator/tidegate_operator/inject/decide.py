@@ -66,6 +66,12 @@ class DenyReason(StrEnum):
     PORT_TAKEN = "PortTaken"
     VOLUME_TAKEN = "VolumeTaken"
     MESH_BLOCKS_START = "MeshBlocksStart"
+    TOO_MANY_CONTAINERS = "TooManyContainers"
+
+
+MAX_CONTAINERS: Final = 256
+"""Containers of a pod, init containers among them. A node would hardly run as many, and a review that changes thousands of
+containers keeps those of other pods waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,12 @@ def _impossible(pod: Document) -> SkipReason | None:
 
 def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iterator[Decision]:
     spec = part(pod, "spec")
+    count = sum(1 for _ in _all_containers(spec))
+    if count > MAX_CONTAINERS:
+        yield Deny(
+            DenyReason.TOO_MANY_CONTAINERS,
+            f"the pod has {count} containers; with a sidecar it may have {MAX_CONTAINERS}, init containers among them",
+        )
     is_ours = is_injected(pod)
     for container in _all_containers(spec):
         name = container.get("name")

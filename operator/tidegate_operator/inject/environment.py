@@ -16,9 +16,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from tidegate_operator.inject.document import Document, items
 from tidegate_operator.inject.names import APP_PORT
 from tidegate_policy.keys import PLACEHOLDER_KEY
+
+MAX_SOURCES: Final = 64
+"""Sources of `envFrom` that are looked at, the last ones, which go before the others."""
 
 ORIGIN: Final = f"http://127.0.0.1:{APP_PORT}"
 
@@ -174,7 +179,9 @@ class _Present:
 
     def __init__(self, container: Document, before: Collection[str]) -> None:
         self._before = frozenset(before)
-        self._sources = tuple(items(container, "envFrom"))
+        self._sources = tuple(items(container, "envFrom"))[-MAX_SOURCES:]
+        self._added: dict[str, frozenset[bytes]] = {}
+        """What an earlier pass may have added for a name, as text: looked up for each entry of a list that may be long."""
         self._own = {
             str(entry["name"]): entry for entry in items(container, "env") if not self.is_ours(entry)
         }
@@ -209,7 +216,12 @@ class _Present:
         if not self._before:
             return False
         name = entry.get("name")
-        return name in self._before and any(entry == added for added in self.entries(str(name)))
+        if name not in self._before:
+            return False
+        added = self._added.get(name)
+        if added is None:
+            added = self._added[name] = frozenset(_text_of(it) for it in self.entries(name))
+        return _text_of(entry) in added
 
     def entries(self, name: str) -> list[dict[str, Any]]:
         """Our value, then for each source of `envFrom` a reference that takes effect if the source has the name.
@@ -229,6 +241,10 @@ class _Present:
 
     def _literal(self, name: str) -> str:
         return str(self._own.get(name, {}).get("value") or "")
+
+
+def _text_of(entry: Document) -> bytes:
+    return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
 
 
 def _names_loopback(no_proxy: str) -> bool:

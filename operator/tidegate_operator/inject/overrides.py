@@ -20,6 +20,8 @@ _PAIRS: Final = {
     "cpu": (names.CPU_REQUEST, names.CPU_LIMIT),
     "memory": (names.MEMORY_REQUEST, names.MEMORY_LIMIT),
 }
+_TOLD: Final = 8
+"""Annotations that are told one by one; looking for what was meant takes time, and nobody reads a hundred of them."""
 _KNOWN: Final = (names.INJECT, names.COPIED, names.STATUS, *names.OVERRIDES)
 
 
@@ -82,17 +84,20 @@ def read_overrides(
 
 
 def unknown_annotations(annotations: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each annotation under our prefix that means nothing: a slip, or of a later version."""
-    found = []
-    for name in sorted(annotations):
-        if not name.startswith(names.PREFIX) or name in _KNOWN:
-            continue
-        nearest = difflib.get_close_matches(name, names.OVERRIDES, n=1, cutoff=0.8)
-        found.append(
-            f"annotation {name} means nothing to Tidegate"
-            + (f"; did you mean {nearest[0]}?" if nearest else f"; known are {', '.join(names.OVERRIDES)}")
-        )
+    """A sentence for each annotation under our prefix that means nothing (a slip, or of a later version), up to a number."""
+    unknown = sorted(name for name in annotations if name.startswith(names.PREFIX) and name not in _KNOWN)
+    found = [_unknown(name) for name in unknown[:_TOLD]]
+    if len(unknown) > _TOLD:
+        found.append(f"{len(unknown) - _TOLD} more annotations under {names.PREFIX} mean nothing to Tidegate")
     return tuple(found)
+
+
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, names.OVERRIDES, n=1, cutoff=0.8)
+    means_nothing = f"annotation {name} means nothing to Tidegate"
+    return f"{means_nothing}; " + (
+        f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(names.OVERRIDES)}"
+    )
 
 
 def _wrong_quantities(annotations: Mapping[str, str]) -> list[WrongOverride]:

@@ -7,7 +7,11 @@ others are not touched. A parent that is absent is added with everything below i
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
+
+MAX_ALIGNED: Final = 512
+"""Items of two lists that are brought into line with each other one by one, which takes time by the square of their number.
+Longer lists are replaced as a whole."""
 
 Operation = dict[str, Any]
 
@@ -46,6 +50,9 @@ def _compare_objects(
 def _compare_lists(path: str, before: list[Any], after: list[Any], operations: list[Operation]) -> None:
     """Take away from the end what is not wanted, then go along the list: what is missing here is added or moved here."""
     first, last = _shared(before, after)
+    if len(before) + len(after) - 2 * (first + last) > MAX_ALIGNED:
+        operations.append({"op": "replace", "path": path, "value": after})
+        return
     before, after = before[first : len(before) - last], after[first : len(after) - last]
     names, wanted = _names(before), _names(after)
     known = dict(zip(names, before, strict=True))

@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Final
 
@@ -30,8 +31,15 @@ MAX_CONNECTIONS: Final = 2_048
 """In all, and none for each address: all reviews of a cluster come from a few API servers, and bursts from one of them."""
 BODY_S: Final = 4.0
 """A review takes no longer than the API server waits, which is five seconds."""
+SMALL_BYTES: Final = 32 * 2**10
+"""Reviews up to this size are answered at once, within a few milliseconds: nearly all of them. Others have a thread, so that
+they keep nobody else waiting."""
+MAX_LARGE: Final = 16
+"""Large reviews that are answered or wait for it. One more is refused, as it would be too late anyway."""
 MAX_BODY_BYTES: Final = 8 * 2**20
 """The API server takes objects of 3 MiB; a review may hold two."""
+DECIDE_S: Final = 3.0
+"""For a large review, its waiting included."""
 CLOSE_S: Final = 1.0
 BACKLOG: Final = 1_024
 
@@ -46,6 +54,7 @@ class WebhookServer:
         metrics: Metrics,
         *,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        decide_s: float = DECIDE_S,
     ) -> None:
         """Serve nothing yet.
 
@@ -54,14 +63,18 @@ class WebhookServer:
             context: with the certificate; it may change while it is in use.
             metrics: where to count.
             monotonic_ns: for durations.
+            decide_s: how long a large review may take.
         """
         self._platform = platform
         self._context = context
         self._metrics = metrics
         self._monotonic_ns = monotonic_ns
+        self._decide_s = decide_s
         self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_S)
         self._connections = Connections(self._server, most=MAX_CONNECTIONS)
         self._sockets: list[asyncio.Server] = []
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large reviews")
+        self._large = 0
         self.is_draining = False
         """Set: each answer asks the API server to come back by another connection, and so to another replica."""
 
@@ -93,6 +106,7 @@ class WebhookServer:
         self._server.pre_shutdown()
         await self._server.shutdown(grace_s)
         await self._connections.wait_closed(CLOSE_S)
+        self._worker.shutdown(wait=False, cancel_futures=True)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -115,7 +129,7 @@ class WebhookServer:
                 body = await _read(request)
             started_ns = self._monotonic_ns()
             review = read_request(body)
-            outcome = self._answer(entry, review)
+            outcome = await self._decide(entry, review, len(body))
         except (RequestError, TimeoutError, web.RequestPayloadError) as error:
             self._metrics.malformed()
             problem = str(error) or "the request was cut"
@@ -126,6 +140,24 @@ class WebhookServer:
         self._metrics.answered(entry, outcome, seconds)
         _tell(entry, review, outcome, seconds)
         return response
+
+    async def _decide(self, entry: Entry, review: Request, size: int) -> Outcome:
+        """What a review gets. A large one is decided on in a thread, while others are answered."""
+        if size <= SMALL_BYTES:
+            return self._answer(entry, review)
+        if self._large >= MAX_LARGE:
+            return failed(f"{self._large} large reviews wait already; create the pod again in a moment")
+        self._large += 1
+        deciding = asyncio.get_running_loop().run_in_executor(self._worker, self._answer, entry, review)
+        deciding.add_done_callback(self._decided)
+        done, _ = await asyncio.wait((deciding,), timeout=self._decide_s)
+        if not done:
+            deciding.cancel()  # it has not begun, or ends by itself
+            return failed(f"no decision within {self._decide_s:g} s")
+        return deciding.result()
+
+    def _decided(self, _: asyncio.Future[Outcome]) -> None:
+        self._large -= 1
 
     def _answer(self, entry: Entry, review: Request) -> Outcome:
         try:

@@ -75,10 +75,51 @@ async def test_each_wrong_token_is_refused_for_what_is_wrong(bench: Bench) -> No
         elsewhere.token(POD): "token_unknown_key",
         same_id.token(POD): "token_bad_signature",
         cluster.sign({"iss": ISSUER, "aud": "tidegate.dev/config"}): "token_malformed",
-        jwt.encode({"iss": ISSUER}, key="", algorithm="none"): "token_unknown_key",
+        jwt.encode({"iss": ISSUER}, key="", algorithm="none"): "token_malformed",
     }
     assert {token: await bench.code(token) for token in wrong} == wrong
-    assert cluster.reviews == 0, "what is wrong by itself costs the API server nothing"
+    assert cluster.reviews == 2, (
+        "what is wrong by itself costs the API server nothing; keys and issuers are its to judge"
+    )
+
+
+async def test_a_second_issuer_is_accepted_as_the_api_server_does(bench: Bench) -> None:
+    """Managed clusters add one when OIDC is switched on: the document names the new one, and both sign with one key."""
+    cluster = bench.cluster
+    before = cluster.token(POD)
+    assert await bench.code(before) == "good"
+    cluster.published_issuers = ("https://oidc.example",)
+    cluster.accepted_issuers.add("https://oidc.example")
+    bench.advance(10)
+    assert await bench.code(cluster.token(POD, iss="https://oidc.example")) == "good"
+    assert await bench.code(cluster.token(POD)) == "good", "tokens of the former issuer live on"
+    assert await bench.code(cluster.token(POD, iss="https://elsewhere")) == "token_wrong_issuer"
+
+
+async def test_a_key_that_is_published_no_more_is_the_api_servers_to_judge(bench: Bench) -> None:
+    """Keys were rotated: the API server goes on accepting what it signed before."""
+    cluster = bench.cluster
+    old = cluster.token(POD)
+    cluster.rotate("key-2")
+    cluster.hidden_keys.add("key-1")
+    assert await bench.code(old) == "good"
+    assert await bench.code(old) == "good"
+    assert cluster.reviews == 1
+    assert await bench.code(Cluster(POD, key_id="theirs").token(POD)) == "token_unknown_key"
+
+
+async def test_what_strangers_can_ask_of_the_api_server_is_bounded() -> None:
+    cluster = Cluster(POD)
+    keys = SigningKeys(cluster, monotonic_ns=lambda: 0)
+    verifier = TokenVerifier(keys, cluster, strangers=3)
+    strangers = Cluster(POD, key_id="theirs")
+    verdicts = [await verifier.verify(strangers.token(POD)) for _ in range(5)]
+    assert [it.code for it in verdicts if isinstance(it, Denied)] == [
+        *["token_unknown_key"] * 3,
+        *["too_many_unknown_keys"] * 2,
+    ]
+    assert cluster.reviews == 3
+    assert isinstance(await verifier.verify(cluster.token(POD)), Caller), "those with a known key are served"
 
 
 async def test_a_public_key_can_not_be_used_as_a_shared_secret(bench: Bench) -> None:
@@ -170,7 +211,7 @@ async def test_known_keys_stay_good_while_new_ones_cannot_be_read(bench: Bench) 
     assert await bench.code(known) == "good"
     bench.cluster.is_down = True
     bench.advance(10)
-    assert await bench.code(Cluster(POD, key_id="theirs").token(POD)) == "token_unknown_key"
+    assert await bench.code(Cluster(POD, key_id="theirs").token(POD)) == "review_unavailable"
     assert await bench.code(known) == "good"
 
 

@@ -1,4 +1,4 @@
-"""The cluster's signing keys, cached: read again when a token names a key that is not among them."""
+"""The cluster's signing keys and issuers, cached: read again when a token names one that is not among them."""
 
 from __future__ import annotations
 
@@ -58,14 +58,23 @@ class SigningKeys:
         """
         key = self._keys.get(key_id)
         if key is None:
-            # Under the lock, so that ten thousand tokens that arrive at once read the keys once.
-            async with self._fetching:
-                if key_id not in self._keys and self._may_fetch():
-                    await self._fetch()
+            await self._read_again(lambda: key_id in self._keys)
             key = self._keys.get(key_id)
         if key is None and not self._keys:
             raise KeysUnavailableError(self._problem)
         return key
+
+    async def knows_issuer(self, issuer: str) -> bool:
+        """Whether the cluster says that it issues tokens under this name; it may have changed its mind since the last look."""
+        if issuer not in self.issuers:
+            await self._read_again(lambda: issuer in self.issuers)
+        return issuer in self.issuers
+
+    async def _read_again(self, is_there: Callable[[], bool]) -> None:
+        # Under the lock, so that ten thousand tokens that arrive at once read the keys once.
+        async with self._fetching:
+            if not is_there() and self._may_fetch():
+                await self._fetch()
 
     def _may_fetch(self) -> bool:
         return self._tried_ns is None or self._monotonic_ns() - self._tried_ns >= self._refetch_after_ns

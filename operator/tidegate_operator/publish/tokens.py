@@ -1,8 +1,10 @@
 """Who asks: a ServiceAccount token is checked here with the cluster's keys, then once by the API server.
 
-The local check refuses what is not from this cluster or not meant for us without asking anybody, so the API server sees
-a token that could be right, once in its life. An answer is kept under the token's SHA-256; the token itself is neither
-kept nor logged.
+The local check refuses what is not meant for us or out of date without asking anybody, so the API server sees a token that
+could be right, once in its life. What it does not say is which of its own keys and issuers it accepts beside those that it
+publishes: an API server may have two issuers, and goes on accepting the keys of before. So a key or an issuer that is not
+known, also after another look, is the API server's to judge, in a number that bounds what strangers can ask of it. An answer is
+kept under the token's SHA-256; the token itself is neither kept nor logged.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import jwt
 
 from tidegate_operator.publish.identity import Refused, Reviewed, ServiceAccount, TokenReviewer
 from tidegate_operator.publish.keys import ALGORITHMS, KeysUnavailableError, SigningKeys
+from tidegate_operator.publish.observe import Sparing
 from tidegate_policy.poll import AUDIENCE
 
 _log = logging.getLogger(__name__)
@@ -39,6 +42,11 @@ LEEWAY_S: Final = 30
 """By which the clocks of API server and operator may differ."""
 
 MAX_TOKEN_CHARS: Final = 8_000
+
+STRANGERS: Final = 120
+"""Tokens with a key that is not published, reviewed in a minute. Anybody can make such a token."""
+
+_REQUIRED: Final = ["aud", "exp", "iss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,19 @@ class Denied:
         return self.status == HTTPStatus.SERVICE_UNAVAILABLE
 
 
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What a token says.
+
+    Attributes:
+        expires_s: seconds since the epoch.
+        doubt: what is to be said if the API server refuses it; None: nothing speaks against it here.
+    """
+
+    expires_s: float
+    doubt: Denied | None
+
+
 class _UnknownKeyError(jwt.InvalidTokenError):
     """Signed with a key that the cluster does not publish."""
 
@@ -93,6 +114,7 @@ class TokenVerifier:
         reviews_at_once: int = REVIEWS_AT_ONCE,
         review_s: float = REVIEW_S,
         max_known: int = MAX_KNOWN,
+        strangers: int = STRANGERS,
     ) -> None:
         """Know no token yet."""
         self._keys = keys
@@ -102,6 +124,7 @@ class TokenVerifier:
         self._reviews = asyncio.Semaphore(reviews_at_once)
         self._review_s = review_s
         self._max_known = max_known
+        self._strangers = Sparing(lines=strangers, monotonic_ns=wall_ns)
         self._known: OrderedDict[bytes, tuple[Caller | Denied, float]] = OrderedDict()
         self._by_pod: dict[str, set[bytes]] = {}
 
@@ -123,41 +146,45 @@ class TokenVerifier:
         claims = await self._check(token, now_s)
         if isinstance(claims, Denied):
             return claims
-        return await self._review(token, name, expires_s=float(claims["exp"]))
+        return await self._review(token, name, claims)
 
     def forget_pod(self, uid: str) -> None:
         """The pod was deleted: its tokens are reviewed again if they ever come back."""
         for name in tuple(self._by_pod.get(uid, ())):
             self._forget(name)
 
-    async def _check(self, token: str, now_s: float) -> Mapping[str, Any] | Denied:
-        """The claims of a token that this cluster has signed for us, or what is wrong."""
+    async def _check(self, token: str, now_s: float) -> _Claims | Denied:
+        """The claims of a token that this cluster may have signed for us, or what is wrong."""
         try:
-            key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+            header = jwt.get_unverified_header(token)
+            if header["alg"] not in ALGORITHMS:
+                raise jwt.InvalidAlgorithmError
+            key_id = str(header.get("kid", ""))
             key = await self._keys.find(key_id)
-            if key is None:
-                raise _UnknownKeyError(key_id[:64])
+            options: Any = {
+                # A signature that cannot be checked here is the API server's to check.
+                "verify_signature": key is not None,
+                "verify_aud": True,
+                "require": _REQUIRED,
+                **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_iss"), False),
+            }
             claims = jwt.decode(
-                token,
-                key,
-                algorithms=list(ALGORITHMS),
-                audience=self._audience,
-                issuer=list(self._keys.issuers),
-                # Times are compared below, with a clock that is given.
-                options={
-                    "require": ["aud", "exp", "iss"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
+                token, key or "", algorithms=list(ALGORITHMS), audience=self._audience, options=options
             )
+            # Times are compared with a clock that is given.
             _compare_times(claims, now_s)
+            doubt: jwt.InvalidTokenError | None = None if key is not None else _UnknownKeyError(key_id[:64])
+            if doubt is None and not await self._keys.knows_issuer(str(claims["iss"])):
+                doubt = jwt.InvalidIssuerError()
         except KeysUnavailableError as error:
             message = f"the cluster's signing keys cannot be had: {error}"
             return Denied(status=503, code="keys_unavailable", message=message)
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             return self._what_is_wrong(token, error)
-        return claims
+        if isinstance(doubt, _UnknownKeyError) and not self._strangers.lets(""):
+            message = "too many tokens with keys that this cluster does not publish; try again in a moment"
+            return Denied(status=503, code="too_many_unknown_keys", message=message)
+        return _Claims(float(claims["exp"]), None if doubt is None else self._what_is_wrong(token, doubt))
 
     def _what_is_wrong(self, token: str, error: Exception) -> Denied:
         match error:
@@ -168,7 +195,10 @@ class TokenVerifier:
                 code, message = "token_bad_signature", "the signature is not of the key that the token names"
             case jwt.InvalidIssuerError():
                 issuers = " or ".join(self._keys.issuers)
-                code, message = "token_wrong_issuer", f"not issued by {issuers}, this cluster"
+                code, message = (
+                    "token_wrong_issuer",
+                    f"not issued by {issuers}, and the API server does not accept it",
+                )
             case jwt.InvalidAudienceError():
                 meant = f"the token is not meant for {self._audience}{_meant_for(token)}"
                 code, message = "token_wrong_audience", meant
@@ -180,7 +210,7 @@ class TokenVerifier:
                 code, message = "token_malformed", f"not a ServiceAccount token: {type(error).__name__}"
         return _denied(code, message)
 
-    async def _review(self, token: str, name: bytes, *, expires_s: float) -> Caller | Denied:
+    async def _review(self, token: str, name: bytes, claims: _Claims) -> Caller | Denied:
         try:
             async with asyncio.timeout(self._review_s), self._reviews:
                 reviewed = await self._reviewer.review(token)
@@ -189,13 +219,13 @@ class TokenVerifier:
             _log.warning("%s: %s", message, str(error).replace(token, "…"))
             return Denied(status=503, code="review_unavailable", message=message)
         if isinstance(reviewed, Refused):
-            denied = _denied(
+            denied = claims.doubt or _denied(
                 "token_refused", f"the API server refuses the token: {reviewed.why.replace(token, '…')}"
             )
             self._keep(name, denied, self._wall_ns() / 1e9 + REFUSAL_KEPT_S)
             return denied
         caller = _caller(reviewed)
-        self._keep(name, caller, min(expires_s, reviewed.expires or expires_s))
+        self._keep(name, caller, min(claims.expires_s, reviewed.expires or claims.expires_s))
         return caller
 
     def _keep(self, name: bytes, verdict: Caller | Denied, until_s: float) -> None:

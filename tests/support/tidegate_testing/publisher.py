@@ -60,6 +60,11 @@ class Cluster:
         self.is_down = False
         self.may_review = asyncio.Event()
         self.may_review.set()
+        self.published_issuers: tuple[str, ...] | None = None
+        """What the discovery document says; None: all that are accepted."""
+        self.accepted_issuers = {issuer}
+        self.hidden_keys: set[str] = set()
+        """Keys that are accepted and not published."""
         self._keys: dict[str, ec.EllipticCurvePrivateKey] = {}
         self._serial = itertools.count()
         self.rotate(key_id)
@@ -105,14 +110,24 @@ class Cluster:
         self.key_reads += 1
         if self.is_down:
             raise ConnectionError("the API server is away")
-        return KeySet(issuers=(self.issuer,), jwks={"keys": [_jwk(*item) for item in self._keys.items()]})
+        keys = [_jwk(*item) for item in self._keys.items() if item[0] not in self.hidden_keys]
+        return KeySet(issuers=self.published_issuers or (self.issuer,), jwks={"keys": keys})
 
     async def review(self, token: str) -> Reviewed | Refused:
         self.reviews += 1
         await self.may_review.wait()
         if self.is_down:
             raise ConnectionError("the API server is away")
-        claims = jwt.decode(token, options={"verify_signature": False})["kubernetes.io"]
+        key = self._keys.get(str(jwt.get_unverified_header(token).get("kid")))
+        if key is None:
+            return Refused("the signature is of no key of this cluster")
+        try:
+            document = jwt.decode(token, key.public_key(), algorithms=["ES256"], audience=AUDIENCE)
+        except jwt.PyJWTError as error:
+            return Refused(str(error))
+        if document["iss"] not in self.accepted_issuers:
+            return Refused("the issuer is none of this cluster's")
+        claims = document["kubernetes.io"]
         pod = claims.get("pod", {"name": "", "uid": ""})
         if pod["uid"] and pod["uid"] not in self.pods:
             return Refused("pod not found")

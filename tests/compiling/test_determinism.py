@@ -131,6 +131,30 @@ def test_what_was_compiled_before_changes_nothing(history: list[Snapshot]) -> No
         former = compilation
 
 
+@settings(deadline=None, max_examples=60)
+@given(history=histories(), data=st.data())
+def test_no_configuration_waits_for_advice_and_advice_that_was_left_off_is_the_same(
+    history: list[Snapshot], data: st.DataObject
+) -> None:
+    compiler = Compiler()
+    for snapshot in history:
+        whole = compile_snapshot(snapshot)
+        begun = compiler.begin(snapshot)
+        assert everything(begun)[:2] == everything(whole)[:2]
+        told = set(begun.diagnostics)
+        assert {it for it in whole.diagnostics if it.source not in begun.unadvised} == {
+            it for it in told if it.source not in begun.unadvised
+        }
+        steps = compiler.advise()
+        for _ in range(data.draw(st.integers(0, 3))):
+            next(steps, None)
+        if data.draw(st.booleans()):
+            for _ in compiler.advise():
+                pass
+            assert everything(compiler.compilation()) == everything(whole)
+            assert not compiler.compilation().unadvised
+
+
 @settings(deadline=None, max_examples=100)
 @given(snapshot=snapshots(), data=st.data())
 def test_the_order_of_objects_changes_nothing(snapshot: Snapshot, data: st.DataObject) -> None:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tidegate_operator.compile.checks import MAX_TOLD, SLICE_COMPARISONS
+from tidegate_operator.compile.compiler import Compiler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate_operator.compile.compilation import Compilation
+    from tidegate_operator.index.snapshot import Snapshot
 
     Compile = Callable[[str], Compilation]
     Said = Callable[[Compilation], list[str]]
@@ -172,3 +176,47 @@ def test_a_limit_by_consumer_without_any_identity_is_told(compiled: Compile, sai
             "calls count as one consumer (for default/Deployment/chat)"
         )
     ]
+
+
+def large(count: int) -> str:
+    """A pool with so many models, each with sixteen other names."""
+    models = [f"{{name: m{n}, aliases: [{', '.join(f'a{n}x{a}' for a in range(16))}]}}" for n in range(count)]
+    return pool("first", f"{{name: a, type: OpenAI, models: [{', '.join(models)}]}}")
+
+
+def limits(patterns: int) -> str:
+    """So many patterns that match nothing, spread over limits."""
+    rules = [
+        f"{{name: l{n}, requests: 1, per: 1m, models: [{', '.join(f'zz{n}x{it}*' for it in range(16))}]}}"
+        for n in range(patterns // 16)
+    ]
+    return f"rateLimits: [{', '.join(rules)}]"
+
+
+def test_of_many_patterns_that_match_nothing_a_few_are_told_and_the_others_counted(
+    compiled: Compile, said: Said
+) -> None:
+    told = said(compiled(FIRST + policy(limits(64))))
+    assert len(told) == MAX_TOLD + 1
+    assert "Warning NotEnforced: AIPolicy default/it: spec: 48 more patterns match no model" in told[0]
+
+
+def test_a_policy_whose_patterns_are_too_many_for_its_pools_is_checked_in_part_and_told_so(
+    compiled: Compile, said: Said
+) -> None:
+    """The configuration has all of them; it is the advice that is bounded."""
+    compilation = compiled(large(64) + policy(limits(1_024)))
+    (config,) = [it for it in compilation.configs.values() if it.rate_limits]
+    assert sum(len(limit.models) for limit in config.rate_limits) == 1_024
+    assert any("more patterns than are compared" in it for it in said(compilation))
+
+
+def test_advice_comes_in_steps_none_of_which_is_long(read: Callable[[str], Snapshot]) -> None:
+    compiler = Compiler()
+    text = large(64) + policy(limits(256)) + "{kind: Workload, id: default/Deployment/chat}"
+    begun = compiler.begin(read(text))
+    assert {ref.name for ref in begun.unadvised} == {"it"}
+    assert begun.diagnostics == ()
+    steps = sum(1 for _ in compiler.advise())
+    assert steps >= 256 * 64 * 17 // SLICE_COMPARISONS
+    assert len(compiler.compilation().diagnostics) == MAX_TOLD + 1

@@ -96,7 +96,7 @@ class RateLimitRule(Section):
         RateLimitKey(type=KeyType.WORKLOAD),
     )
     """What is counted apart: each combination of the parts has the whole limit for itself. Default: the workload."""
-    models: Annotated[tuple[ModelPattern, ...], Items(min_items=1, max_items=64, unique=True)] = ("*",)
+    models: Annotated[tuple[ModelPattern, ...], Items(min_items=1, max_items=16, unique=True)] = ("*",)
     """Models whose calls count, by name; `*` is any run of characters. Default: all."""
 
     rules: ClassVar[tuple[Rule[RateLimitRule], ...]] = (

@@ -3,29 +3,41 @@
 A typing error in an allow-list or in a limit's models is noticed by nobody until a call is refused, or a limit never
 counts. A pattern is told only when it matches nothing in any class of workloads, since a platform's list may speak of
 pools that only some of them use.
+
+All of it is advice: configurations do not wait for it. It is worked out in slices, and of one policy no more than a budget:
+patterns times names of models can be hundreds of millions.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.lookup import pool_references
 from tidegate_operator.compile.models import Match, left_without, listed, names_of
 from tidegate_policy.model import Mode
-from tidegate_policy.patterns import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 
     from tidegate_operator.compile.diagnostics import FieldPath
     from tidegate_operator.compile.lookup import Policy
     from tidegate_operator.compile.merge import Merged
-    from tidegate_operator.compile.models import ModelNames
+    from tidegate_operator.compile.models import Matched, ModelNames
     from tidegate_operator.compile.precedence import Applying
     from tidegate_policy.model import CompiledConfig, ModelAllowList, ObjectRef
+
+SLICE_COMPARISONS: Final = 20_000
+"""Of a pattern with a name, between two yields: some ten milliseconds."""
+
+MAX_COMPARISONS: Final = 500_000
+"""Of one policy and the pools that it uses; what is beyond is not checked, and that is told."""
+
+MAX_TOLD: Final = 16
+"""Patterns of one policy that are told one by one."""
 
 PoolKey = tuple["ObjectRef", ...]
 PatternKey = tuple["ObjectRef", "FieldPath", str]
@@ -42,7 +54,7 @@ class Checked:
         findings: what can be said without the other classes.
     """
 
-    matches: Mapping[PatternKey, tuple[Match, ModelNames]]
+    matches: Mapping[PatternKey, tuple[Matched, ModelNames]]
     doubtful: tuple[PatternKey, ...]
     findings: Findings
 
@@ -53,12 +65,14 @@ class ModelChecks:
     def __init__(self) -> None:
         # What depends on pools, patterns and lists alone is worked out once, however many classes have them.
         self._names: dict[PoolKey, ModelNames] = {}
-        self._matches: dict[tuple[PoolKey, str], Match] = {}
+        self._matches: dict[tuple[PoolKey, str], Matched] = {}
         self._allowed: dict[tuple[PoolKey, tuple[str, ...]], frozenset[str]] = {}
         self._left_without: dict[PoolKey, tuple[tuple[ObjectRef, str], ...]] = {}
 
-    def look_at(self, merged: Merged, applying: Sequence[Applying], about: tuple[str, ...]) -> Checked:
-        """Check one class; `about` names the workloads."""
+    def look_at(
+        self, merged: Merged, applying: Sequence[Applying], about: tuple[str, ...]
+    ) -> Generator[None, None, Checked]:
+        """Check one class; `about` names the workloads. Each yield ends a slice of the work."""
         findings = Findings()
         deciding = next((it for it in applying if it.policy.ref == merged.pools_from), None)
         if deciding is None or not deciding.usable.pools:
@@ -68,32 +82,47 @@ class ModelChecks:
         if pools not in self._names:
             self._names[pools] = names_of([it for _, it in models])
             self._left_without[pools] = tuple(left_without(models))
-        self._check_lists(merged.config, pools, about, findings)
+        yield from self._check_lists(merged.config, pools, about, findings)
         self._check_order(deciding.policy, pools, findings)
-        found = self._patterns(applying, pools)
-        doubtful = tuple(key for key, (match, _) in found.items() if match is not Match.NAME)
+        found = yield from self._patterns(applying, pools, findings)
+        doubtful = tuple(key for key, (matched, _) in found.items() if matched.match is not Match.NAME)
         return Checked(matches=found, doubtful=doubtful, findings=findings)
 
     def _patterns(
-        self, applying: Iterable[Applying], pools: PoolKey
-    ) -> Mapping[PatternKey, tuple[Match, ModelNames]]:
+        self, applying: Iterable[Applying], pools: PoolKey, findings: Findings
+    ) -> Generator[None, None, Mapping[PatternKey, tuple[Matched, ModelNames]]]:
         names = self._names[pools]
         found = {}
+        compared = 0
         for it in applying:
+            budget = MAX_COMPARISONS
             for path, pattern in _patterns_of(it.policy):
-                if (pools, pattern) not in self._matches:
-                    self._matches[pools, pattern] = names.match(pattern)
-                found[it.policy.ref, path, pattern] = (self._matches[pools, pattern], names)
+                key = (pools, pattern)
+                if key not in self._matches:
+                    budget -= names.comparisons
+                    if budget < 0:
+                        message = "it has more patterns than are compared with all the models of its pools: the others are not checked"
+                        findings.warning(it.policy.ref, ("spec",), Reason.NOT_ENFORCED, message)
+                        break
+                    self._matches[key] = names.match(pattern)
+                    compared += names.comparisons
+                    if compared >= SLICE_COMPARISONS:
+                        compared = 0
+                        yield
+                found[it.policy.ref, path, pattern] = (self._matches[key], names)
         return found
 
     def _check_lists(
         self, config: CompiledConfig, pools: PoolKey, about: tuple[str, ...], findings: Findings
-    ) -> None:
+    ) -> Generator[None, None, None]:
         """Two lists that are sensible each by itself can leave nothing together."""
         lists = [rule for rule in config.allow_models if rule.mode is Mode.ENFORCE]
         if self._names[pools].is_open:
             return
-        allowed = [self._allowed_by(rule, pools) for rule in lists]
+        allowed = []
+        for rule in lists:
+            allowed.append(self._allowed_by(rule, pools))
+            yield
         # a list that allows nothing by itself is told by its patterns
         if not lists or not all(allowed) or frozenset.intersection(*allowed):
             return
@@ -117,24 +146,44 @@ class ModelChecks:
             findings.warning(policy.ref, path, Reason.OVERRIDDEN, message)
 
 
-def report_patterns(classes: Collection[Checked], findings: Findings) -> None:
-    """Say which patterns matched no model, or only an alias, in every class."""
+def report_patterns(
+    classes: Collection[Checked], findings: Findings, *, leave_out: Collection[ObjectRef] = ()
+) -> None:
+    """Say which patterns matched no model, or only an alias, in every class; of policies in `leave_out` nothing."""
     doubtful = {key for checked in classes for key in checked.doubtful}
-    best: dict[PatternKey, tuple[Match, ModelNames]] = {}
+    best: dict[PatternKey, tuple[Matched, ModelNames]] = {}
     for checked in classes if doubtful else ():
         for key in checked.matches.keys() & doubtful:
             found, known = checked.matches[key], best.get(key)
-            if known is None or found[0] > known[0]:
+            if known is None or found[0].match > known[0].match:
                 best[key] = found
-    for (ref, path, pattern), (match, names) in best.items():
-        if match is Match.NOTHING:
-            there = listed(sorted(names.names))
-            message = f"{pattern!r} matches no model of the pools in use; they have {there}"
-            findings.warning(ref, path, Reason.NOT_ENFORCED, message)
-        elif match is Match.ALIAS:
-            owners = sorted({name for alias, name in names.aliases.items() if matches(pattern, alias)})
-            message = f"{pattern!r} matches an alias alone; rules see a model's own name: {listed(owners)}"
-            findings.warning(ref, path, Reason.NOT_ENFORCED, message)
+    told: Counter[ObjectRef] = Counter()
+    there: dict[int, str] = {}
+    for (ref, path, pattern), (matched, names) in sorted(best.items(), key=_place):
+        if matched.match is Match.NAME or ref in leave_out:
+            continue
+        told[ref] += 1
+        if told[ref] > MAX_TOLD:
+            continue
+        if matched.match is Match.ALIAS:
+            message = f"{pattern!r} matches an alias alone; rules see a model's own name: {matched.owners}"
+        else:
+            # sorted once: a pool can have thousands of names, and a policy thousands of patterns
+            listing = there.setdefault(id(names), "") or listed(sorted(names.names))
+            there[id(names)] = listing
+            message = f"{pattern!r} matches no model of the pools in use; they have {listing}"
+        findings.warning(ref, path, Reason.NOT_ENFORCED, message)
+    for ref, count in told.items():
+        if count > MAX_TOLD:
+            message = (
+                f"{count - MAX_TOLD} more patterns match no model of the pools in use, or an alias alone"
+            )
+            findings.warning(ref, ("spec",), Reason.NOT_ENFORCED, message)
+
+
+def _place(item: tuple[PatternKey, object]) -> tuple[object, ...]:
+    ref, path, pattern = item[0]
+    return (ref.kind, ref.namespace, ref.name, [str(part).zfill(3) for part in path], pattern)
 
 
 def _patterns_of(policy: Policy) -> Iterator[tuple[FieldPath, str]]:

@@ -102,12 +102,14 @@ class Compilation:
         workloads: the class of each workload of the snapshot.
         diagnostics: what there is to say about the objects, sorted by object and field.
         settings: where the values of each class come from.
+        unadvised: objects of which advice is still being worked out: there may be more to say about them.
     """
 
     configs: Mapping[ClassKey, CompiledConfig]
     workloads: Mapping[Workload, ClassKey]
     diagnostics: tuple[Diagnostic, ...]
     settings: Mapping[ClassKey, tuple[Setting, ...]] = field(default_factory=dict)
+    unadvised: frozenset[ObjectRef] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

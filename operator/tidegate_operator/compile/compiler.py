@@ -4,7 +4,7 @@
     resolve   pools and their credentials
     attach    the policies that apply to each workload, which makes the classes
     merge     the policies of each class, by precedence
-    check     what is valid and yet not as meant
+    check     what is valid and yet not as meant: advice, for which configurations do not wait
 
 No pass depends on the order of the objects, reads a clock or stops at the first problem. The costly ones go pool by
 pool, namespace by namespace and class by class; a `Compiler` keeps what they made of the snapshot before, so that an
@@ -29,7 +29,7 @@ from tidegate_operator.compile.precedence import Applying
 from tidegate_operator.compile.resolve import PoolReferences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tidegate_operator.compile.attach import Attached
     from tidegate_operator.compile.lookup import Lookup
@@ -62,11 +62,15 @@ class _Parts(NamedTuple):
     """No policy applies, and the platform lets such calls go out as they are."""
 
 
-class _Class(NamedTuple):
-    """What became of it."""
+class _Standing(NamedTuple):
+    """The last snapshot, compiled, as far as advice goes by it."""
 
-    merged: Merged
-    checked: Checked
+    findings: Findings
+    parts: Mapping[ClassKey, _Parts]
+    merged: Mapping[ClassKey, Merged]
+    workloads: Mapping[Workload, ClassKey]
+    checked: dict[ClassKey, Checked]
+    """Grows while advice is worked out."""
 
 
 class Compiler:
@@ -81,36 +85,70 @@ class Compiler:
         self._unmatched = unmatched
         self._pools: Memo[PoolParts, ResolvedPool] = Memo()
         self._places: Memo[Place, Attached] = Memo()
-        self._classes: Memo[_Parts, _Class] = Memo()
+        self._classes: Memo[_Parts, Merged] = Memo()
+        self._checked: Memo[_Parts, Checked] = Memo()
         self._configs: Mapping[ClassKey, CompiledConfig] = {}
+        self._standing = _Standing(Findings(), {}, {}, {}, {})
 
     def __repr__(self) -> str:
         return f"<Compiler {len(self._pools)} pools, {len(self._places)} namespaces, {len(self._classes)} classes>"
 
     def compile(self, snapshot: Snapshot) -> Compilation:
-        """Compile all objects; what is wrong with them is in the diagnostics, never raised."""
+        """Compile all objects, with all advice; what is wrong with them is in the diagnostics, never raised."""
+        self.begin(snapshot)
+        for _ in self.advise():
+            pass
+        return self.compilation()
+
+    def begin(self, snapshot: Snapshot) -> Compilation:
+        """Compile all objects; of advice there is what was worked out before and still holds."""
         findings = Findings()
         lookup = look_up(snapshot, findings)
         references = PoolReferences(lookup, resolve_pools(lookup, self._pools, findings))
         workloads, members = self._attach(lookup, references, findings)
-        classes = self._merge(references, members)
+        parts = self._parts(references, members)
+        merged = {key: self._classes.of(key, it, self._merged) for key, it in parts.items()}
         for standing in references.standing.values():
             standing.usable.report(standing.policy, findings)
         report_choices(lookup, findings)
-        report_patterns([it.checked for it in classes.values()], findings)
-        for it in classes.values():
-            findings.take_in(it.merged.findings)
-            findings.take_in(it.checked.findings)
-        self._configs = {
-            key: _unchanged(self._configs.get(key), it.merged.config) for key, it in classes.items()
-        }
-        for memo in (self._pools, self._places, self._classes):
+        for it in merged.values():
+            findings.take_in(it.findings)
+        self._configs = {key: _unchanged(self._configs.get(key), it.config) for key, it in merged.items()}
+        checked = {}
+        for key, own in parts.items():
+            if (known := self._checked.known(key, own)) is not None:
+                checked[key] = known
+        for memo in (self._pools, self._places, self._classes, self._checked):
             memo.forget()
+        self._standing = _Standing(findings, parts, merged, workloads, checked)
+        return self.compilation()
+
+    def advise(self) -> Iterator[None]:
+        """Work out what is valid and yet not as meant; each step is some milliseconds. Left off, it can be begun again."""
+        standing, checks = self._standing, ModelChecks()
+        for key, parts in standing.parts.items():
+            if key in standing.checked:
+                continue
+            checked = yield from checks.look_at(standing.merged[key], parts.applying, parts.about)
+            standing.checked[key] = checked
+            self._checked.keep(key, parts, checked)
+            yield
+
+    def compilation(self) -> Compilation:
+        """The last snapshot, compiled, with the advice that there is by now."""
+        standing = self._standing
+        findings = Findings()
+        findings.take_in(standing.findings)
+        unadvised = {ref for key in standing.parts.keys() - standing.checked.keys() for ref in key.policies}
+        report_patterns(tuple(standing.checked.values()), findings, leave_out=unadvised)
+        for checked in standing.checked.values():
+            findings.take_in(checked.findings)
         return Compilation(
             configs=self._configs,
-            workloads=workloads,
+            workloads=standing.workloads,
             diagnostics=findings.diagnostics(),
-            settings={key: it.merged.settings for key, it in classes.items()},
+            settings={key: it.settings for key, it in standing.merged.items()},
+            unadvised=frozenset(unadvised),
         )
 
     def _attach(
@@ -144,19 +182,11 @@ class Compiler:
             and bool(lookup.policies_in.get(""))
         )
 
-    def _merge(
+    def _parts(
         self, references: PoolReferences, members: Mapping[ClassKey, _Members]
-    ) -> Mapping[ClassKey, _Class]:
-        """Each class, merged and checked."""
-        checks = ModelChecks()
-
-        def work(parts: _Parts) -> _Class:
-            merged = merge(parts.applying, parts.about)
-            if parts.is_let_through and self._unmatched is not None:
-                merged = replace(merged, config=self._unmatched.config)
-            return _Class(merged, checks.look_at(merged, parts.applying, parts.about))
-
-        classes = {}
+    ) -> Mapping[ClassKey, _Parts]:
+        """What each class is made of."""
+        found = {}
         for key, (namespace, names) in sorted(members.items(), key=_order):
             applying = []
             for ref, level in zip(key.policies, key.levels, strict=True):
@@ -164,9 +194,14 @@ class Compiler:
                 applying.append(Applying(standing.policy, level, references.usable(standing, namespace)))
             # a class of no policies that is one namespace's own is of an undecided one
             is_let_through = self._unmatched is not None and not applying and not key.namespace
-            parts = _Parts(tuple(applying), tuple(names), is_let_through)
-            classes[key] = self._classes.of(key, parts, work)
-        return classes
+            found[key] = _Parts(tuple(applying), tuple(names), is_let_through)
+        return found
+
+    def _merged(self, parts: _Parts) -> Merged:
+        merged = merge(parts.applying, parts.about)
+        if parts.is_let_through and self._unmatched is not None:
+            return replace(merged, config=self._unmatched.config)
+        return merged
 
 
 def _order(item: tuple[ClassKey, _Members]) -> tuple[object, ...]:

@@ -42,6 +42,18 @@ class Memo(Generic[InputsT, ResultT]):
         self._needed[about] = known
         return known[1]
 
+    def known(self, about: Hashable, inputs: InputsT) -> ResultT | None:
+        """What was made of these inputs, if it is there; it is kept for the next compile then."""
+        known = self._known.get(about)
+        if known is None or known[0] != inputs:
+            return None
+        self._needed[about] = known
+        return known[1]
+
+    def keep(self, about: Hashable, inputs: InputsT, result: ResultT) -> None:
+        """Take in what was made after `forget`."""
+        self._known[about] = (inputs, result)
+
     def forget(self) -> None:
         """End a compile: what it has not asked for is not kept."""
         self._known, self._needed = self._needed, {}

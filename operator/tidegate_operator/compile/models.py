@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tidegate_policy.patterns import matches, matches_any
 
@@ -42,6 +42,13 @@ class PoolModels:
     open_to: frozenset[Dialect]
 
 
+class Matched(NamedTuple):
+    """What a pattern matches; where that is an alias alone, also which models' own names it stands for."""
+
+    match: Match
+    owners: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNames:
     """The models of several pools together; `is_open` when a provider serves whatever is asked for."""
@@ -50,11 +57,17 @@ class ModelNames:
     aliases: Mapping[str, str]
     is_open: bool
 
-    def match(self, pattern: str) -> Match:
+    @property
+    def comparisons(self) -> int:
+        """What matching one pattern may cost."""
+        return 0 if self.is_open else len(self.names) + len(self.aliases)
+
+    def match(self, pattern: str) -> Matched:
         """What a pattern matches."""
         if self.is_open or any(matches(pattern, name) for name in self.names):
-            return Match.NAME
-        return Match.ALIAS if any(matches(pattern, alias) for alias in self.aliases) else Match.NOTHING
+            return Matched(Match.NAME)
+        owners = sorted({name for alias, name in self.aliases.items() if matches(pattern, alias)})
+        return Matched(Match.ALIAS, listed(owners)) if owners else Matched(Match.NOTHING)
 
     def allowed_by(self, rule: ModelAllowList) -> frozenset[str]:
         """The names that an allow-list lets through."""

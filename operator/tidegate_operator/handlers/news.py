@@ -6,6 +6,7 @@ A change is marked, never carried: whoever waits looks at the whole index when i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ class Marks:
         """Nothing has changed yet."""
         self._change = Change.NOTHING
         self._event = asyncio.Event()
+        self.content_since_ns: int | None = None
+        """When the first change of content came that has not been taken, by the monotonic clock."""
 
     def mark(self, change: Change) -> None:
         """Say that something changed."""
@@ -31,6 +34,8 @@ class Marks:
         if change is not Change.NOTHING and change >= self._change:
             self._change = change
             self._event.set()
+        if change is Change.CONTENT and self.content_since_ns is None:
+            self.content_since_ns = time.monotonic_ns()
 
     async def settled(self, quiet_s: float, at_most_s: float) -> None:
         """Return when something has changed and nothing as large for `quiet_s`, or `at_most_s` after the first change."""
@@ -45,9 +50,15 @@ class Marks:
             except TimeoutError:
                 return
 
+    @property
+    def due(self) -> Change:
+        """The largest change since the last call of `take`."""
+        return self._change
+
     def take(self) -> Change:
         """The largest change since the last call."""
         change, self._change = self._change, Change.NOTHING
+        self.content_since_ns = None
         self._event.clear()
         return change
 

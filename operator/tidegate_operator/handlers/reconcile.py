@@ -3,6 +3,9 @@
 Level-triggered: it never learns what changed, only that the index is worth a look. The compile runs in a thread, so
 that polls and probes are answered meanwhile; what it works on is immutable. A change that no compile looks at (a status
 was written) only raises the versions of what is published, since it has been taken into account as well.
+
+What is published never waits for advice (patterns that match no model, and the like), which can take long where one tenant's
+objects are large. It is worked out afterwards, in slices, and left off as soon as there is something to compile.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.last_good import LastGoodStore
@@ -29,6 +33,9 @@ from tidegate_policy.envelope import AsOf
 from tidegate_policy.model import ObjectRef
 
 _log = logging.getLogger(__name__)
+
+ADVISE_S: Final = 0.05
+"""How long advice is worked out before it is looked whether there is something to compile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,8 @@ class Reconciler:
         compiled: the newest result; None before the first compile.
         compiler: keeps what an edit does not touch; used by one compile at a time.
         looked_up: invalid forms for which the persisted ones have been read.
+        advising: what is left of the advice on the newest compile; None: nothing is.
+        behind_since_ns: when the first change came that was taken and is not in force.
     """
 
     news: News
@@ -83,16 +92,24 @@ class Reconciler:
     compiled: Compiled | None = None
     compiler: Compiler = field(init=False)
     looked_up: frozenset[tuple[str, int]] = frozenset()
+    advising: Iterator[None] | None = None
+
+    behind_since_ns: int | None = None
 
     def __post_init__(self) -> None:
         self.compiler = Compiler(self.unmatched)
+        self.metrics.compile_behind.set_function(self._behind_s)
 
     async def run(self) -> None:
         """Reconcile for as long as the process lives; everything has been listed."""
         self.news.compiling.mark(Change.CONTENT)
         while True:
+            await self._advise()
             await self.news.compiling.settled(self.quiet_ms / 1000, self.at_most_ms / 1000)
+            since_ns = self.news.compiling.content_since_ns
             if self.news.compiling.take() is Change.CONTENT or self.compiled is None:
+                if self.behind_since_ns is None:
+                    self.behind_since_ns = since_ns
                 await self._compile()
             else:
                 self._advance()
@@ -111,7 +128,7 @@ class Reconciler:
             )
         except Exception:  # noqa: BLE001
             # an error of ours: what is in force stays in force, and the next change is another try, from nothing
-            self.compiler = Compiler(self.unmatched)
+            self.compiler, self.advising = Compiler(self.unmatched), None
             self.metrics.compiles.labels("failed").inc()
             _log.exception("the compile failed; what was published before stays in force")
             return
@@ -125,8 +142,29 @@ class Reconciler:
             compilation=compilation, held=held, in_force=_in_force(snapshot), published=published
         )
         self.board.publish(Edition(as_of=as_of, published_for=self.compiled.published_for))
+        self.behind_since_ns = None
         self._count(self.compiled)
+        self.advising = self.compiler.advise()
         self.on_compiled()
+
+    async def _advise(self) -> None:
+        """Work out advice until there is something else to do."""
+        while self.advising is not None and self.news.compiling.due is Change.NOTHING:
+            try:
+                is_done = await asyncio.to_thread(_some, self.advising)
+            except Exception:  # noqa: BLE001
+                # an error of ours: there is no advice on what cannot be worked out, and all else goes on
+                self.advising = None
+                _log.exception("advice could not be worked out")
+                return
+            if is_done and self.compiled is not None:
+                self.advising = None
+                self.compiled = replace(self.compiled, compilation=self.compiler.compilation())
+                self.on_compiled()
+
+    def _behind_s(self) -> float:
+        since_ns = self.behind_since_ns or self.news.compiling.content_since_ns
+        return 0.0 if since_ns is None else (time.monotonic_ns() - since_ns) / 1e9
 
     def _advance(self) -> None:
         """Say that what is published also takes the newest versions into account."""
@@ -179,12 +217,18 @@ def _compile(
     compiler: Compiler, snapshot: Snapshot, former: Mapping[ClassKey, Published]
 ) -> tuple[Compilation, Mapping[ClassKey, Published]]:
     """In a thread: compile, and encode what is new."""
-    compilation = compiler.compile(snapshot)
+    compilation = compiler.begin(snapshot)
     published = {}
     for key, config in compilation.configs.items():
         known = former.get(key)
         published[key] = known if known is not None and known.config is config else Published.of(config)
     return compilation, published
+
+
+def _some(steps: Iterator[None]) -> bool:
+    """In a thread: go on for a moment. Whether there are no further steps."""
+    ends_s = time.perf_counter() + ADVISE_S
+    return all(time.perf_counter() < ends_s for _ in steps)
 
 
 def _in_force(snapshot: Snapshot) -> frozenset[ObjectRef]:

@@ -75,7 +75,7 @@ class Statuses:
             return
         by_workload = self.news.pods.by_workload()
         summaries = summarise(self.book, self._expected(compiled), fresh_ns=self.hearing.fresh_ns)
-        undecided = self.undecided() | self._unheard(summaries)
+        undecided = self.undecided() | self._unheard(summaries) | compiled.compilation.unadvised
         facts = conditions.facts(
             compiled.compilation,
             {ref: held for ref, held in compiled.held.items() if ref not in undecided},

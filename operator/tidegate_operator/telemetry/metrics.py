@@ -35,6 +35,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.compile_behind = self._gauge(
+            "compile_behind_seconds",
+            "For how long the oldest change that is not in force has waited for a compile that succeeds; 0: all is in force.",
+        )
         self.objects = self._gauge("objects", "Objects in the index.", ["kind"])
         self.invalid = self._gauge(
             "invalid_objects",

@@ -1,17 +1,18 @@
 """The rules about who writes, how often, what counts as dead, and what is told: as tables."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.status import ConditionStatus
 from tidegate_operator.cluster.conditions import Sidecars, Target, Wanted, WantedStatus
-from tidegate_operator.cluster.events import EventType, event_document, events_of
+from tidegate_operator.cluster.events import EventType, event_document, event_name, events_of
 from tidegate_operator.cluster.lease import Action, Record, decide, given_back, held, next_epoch, read_record
 from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.cluster.pace import Pace
@@ -285,6 +286,18 @@ def test_a_long_event_is_cut_to_what_the_api_server_takes() -> None:
     )
     assert len(document["note"].encode()) <= 1_024
     assert document["metadata"]["namespace"] == "default"
+
+
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+@example("a" * 199 + "-" + "b" * 20)
+@example("system:kube-Proxy_1")
+@given(st.text(alphabet="ab9.-:_/A", max_size=253))
+def test_an_event_has_a_legal_name_whatever_its_object_is_called(name: str) -> None:
+    found = event_name(name, "0123456789abcdef")
+    assert SUBDOMAIN.fullmatch(found)
+    assert len(found) <= 253
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,21 @@ from tidegate_operator.index.snapshot import Workload
 
 
 def a_pod(
-    name: str = "chat-0", version: int = 1, owner: tuple[str, str] | None = None, **labels: str
+    name: str = "chat-0",
+    version: int = 1,
+    owner: tuple[str, str] | None = None,
+    api: str = "apps/v1",
+    **labels: str,
 ) -> dict[str, Any]:
     kind, made_by = owner or ("", "")
-    maker = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": made_by, "uid": f"{kind}-{made_by}"}}
+    maker = {"apiVersion": api, "kind": kind, "metadata": {"name": made_by, "uid": f"{kind}-{made_by}"}}
     document = injected_pod("team", name, maker if owner else None, **labels)
     document["metadata"] |= {"uid": f"uid-{name}", "resourceVersion": str(version)}
     document["spec"]["serviceAccountName"] = "chat"
     return document
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Rollout"])
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
 def test_an_owner_that_nothing_else_makes_is_the_workload(kind: str) -> None:
     pods = Pods()
     pods.seen(a_pod(owner=(kind, "chat")))
@@ -29,15 +33,35 @@ def test_an_owner_that_nothing_else_makes_is_the_workload(kind: str) -> None:
     assert (str(workload), workload.service_account) == (f"team/{kind}/chat", "chat")
 
 
-@pytest.mark.parametrize(("kind", "above"), [("ReplicaSet", "Deployment"), ("Job", "CronJob")])
-def test_what_made_the_owner_is_the_workload_once_it_is_known(kind: str, above: str) -> None:
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [
+        ("apps.kruise.io/v1beta1", "StatefulSet"),
+        ("apps.kruise.io/v1alpha1", "DaemonSet"),
+        ("example.com/v1", "ReplicaSet"),
+        ("batch.volcano.sh/v1alpha1", "Job"),
+        ("argoproj.io/v1alpha1", "Rollout"),
+    ],
+)
+def test_another_groups_kind_of_the_same_name_is_another_kind(api: str, kind: str) -> None:
+    """Else a policy for one StatefulSet would govern the pods of another one that has its name."""
     pods = Pods()
-    pods.seen(a_pod(owner=(kind, "chat-5d4f")))
+    pods.seen(a_pod(owner=(kind, "chat"), api=api))
+    assert pods.unknown_owners() == ()
+    assert [str(it) for it in pods.by_workload()] == [f"team/{kind}.{api.partition('/')[0]}/chat"]
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "above"), [("apps/v1", "ReplicaSet", "Deployment"), ("batch/v1", "Job", "CronJob")]
+)
+def test_what_made_the_owner_is_the_workload_once_it_is_known(api: str, kind: str, above: str) -> None:
+    pods = Pods()
+    pods.seen(a_pod(owner=(kind, "chat-5d4f"), api=api))
     ((namespace, owner),) = pods.unknown_owners()
     assert (namespace, owner.kind, owner.name) == ("team", kind, "chat-5d4f")
     assert pods.by_workload() == {}
 
-    pods.learn(owner.uid, Owner(api="apps/v1", kind=above, name="chat", uid="top"))
+    pods.learn(owner.uid, Owner(api=api, kind=above, name="chat", uid="top"))
     assert [str(it) for it in pods.by_workload()] == [f"team/{above}/chat"]
     pods.learn(owner.uid, None)
     assert [str(it) for it in pods.by_workload()] == [f"team/{kind}/chat-5d4f"]

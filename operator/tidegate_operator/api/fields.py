@@ -28,6 +28,7 @@ class Text:
         expected: the noun phrase of messages: "a model name such as gpt-4o-mini".
         pattern: what the whole string must match, in the syntax that Go and Python share; empty for anything.
         secret: the value is not repeated in messages.
+        time: it is a moment as RFC 3339 has it; the API server alone checks that.
     """
 
     expected: str
@@ -35,6 +36,7 @@ class Text:
     min_length: int = 1
     pattern: str = ""
     secret: bool = False
+    time: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check the plain string that `source` is."""
@@ -49,6 +51,8 @@ class Text:
             bounds["minLength"] = self.min_length
         if self.pattern:
             bounds["pattern"] = self.pattern
+        if self.time:
+            bounds["format"] = "date-time"
         return bounds
 
     def _check(self, value: str) -> str:

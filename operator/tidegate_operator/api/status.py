@@ -9,14 +9,13 @@ from tidegate_operator.api.aipolicy import TargetKind
 from tidegate_operator.api.fields import Items, Name, ObjectName, Text, Whole
 from tidegate_operator.api.section import Section
 
-Timestamp = Annotated[
-    str,
-    Text(
-        expected="a time such as 2026-11-21T10:00:00Z",
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$",
-        max_length=30,
-    ),
-]
+Timestamp = Annotated[str, Text(expected="a time such as 2026-11-21T10:00:00Z", time=True, max_length=64)]
+# As in metav1.Condition: what any controller may write into a status that it shares with us.
+_CONDITION_TYPE = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+)
+_CONDITION_REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 Generation = Annotated[int, Whole(0, 2**53 - 1)]
 PodCount = Annotated[int, Whole(0, 1_000_000)]
 
@@ -32,7 +31,7 @@ class ConditionStatus(StrEnum):
 class Condition(Section):
     """One aspect of the object's state."""
 
-    type: Annotated[str, Text(expected="the type of a condition", pattern="^[A-Za-z]+$", max_length=316)]
+    type: Annotated[str, Text(expected="the type of a condition", pattern=_CONDITION_TYPE, max_length=316)]
     """Accepted: the object is valid and applies to something. ResolvedRefs: what it names exists and may be used. Programmed: all sidecars concerned enforce it. Degraded: something outside is out of order. Ready: the summary."""
     status: ConditionStatus
     """Whether it holds."""
@@ -40,7 +39,7 @@ class Condition(Section):
     """metadata.generation of the object that the condition is about."""
     last_transition_time: Timestamp
     """When the status last changed."""
-    reason: Annotated[str, Text(expected="a reason in one word", pattern="^[A-Za-z]+$", max_length=1024)]
+    reason: Annotated[str, Text(expected="a reason in one word", pattern=_CONDITION_REASON, max_length=1024)]
     """Why, in one word."""
     message: Annotated[str, Text(expected="a message", min_length=0, max_length=32_768)]
     """Why, for people."""
@@ -96,7 +95,7 @@ class ObjectStatus(Section):
 
     observed_generation: Generation | None = None
     """metadata.generation of the object that the status is about."""
-    conditions: Annotated[tuple[Condition, ...], Items(max_items=16, keys=("type",))] = ()
+    conditions: Annotated[tuple[Condition, ...], Items(max_items=64, keys=("type",))] = ()
     """The state of the object."""
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,8 +28,14 @@ from tidegate_operator.cluster.errors import NoAccessError, RefusedError, Unreac
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+FIELD_MANAGER: Final = "tidegate-operator"
+"""Who wrote a field, as `kubectl get --show-managed-fields` tells."""
+USER_AGENT: Final = f"{FIELD_MANAGER}/{version('tidegate')}"
+"""Who asks, as the API server's audit log and its priority levels tell."""
+
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
+_WRITING = ("PATCH", "POST", "PUT")
 _CHUNK = 500
 _ERROR_STATUS = 400
 _SHOWN_CHARACTERS = 300
@@ -109,6 +116,7 @@ class ClusterClient:
         self._timeout_s = request_ms / 1000
         access.configuration.connection_pool_maxsize = at_once
         self._api = kubernetes_client.ApiClient(access.configuration)
+        self._api.user_agent = USER_AGENT
         self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="cluster")
         self._unreachable_since_s: float | None = None
 
@@ -136,7 +144,8 @@ class ClusterClient:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
-        call = functools.partial(self._call, method, path, dict(query or {}), headers, body)
+        params = dict(query or {}) | ({"fieldManager": FIELD_MANAGER} if method in _WRITING else {})
+        call = functools.partial(self._call, method, path, params, headers, body)
         try:
             answer = await self._in_thread(f"{method} {path}", call)
         except UnreachableError as error:

@@ -7,6 +7,7 @@ replica whose write succeeded, so a transition is told once.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,10 @@ COMPONENT = "tidegate-operator"
 MAX_NOTE = 1_000
 """Characters; the API server takes 1024 bytes."""
 
+MAX_NAME = 200
+"""Characters of the object's name in that of an event; the API server takes 253."""
+
+_ILLEGAL = re.compile(r"[^a-z0-9.-]+")
 _NAMESPACE_OF_CLUSTER_OBJECTS = "default"
 
 
@@ -102,7 +107,7 @@ def event_document(
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{ref.name[:200]}.{digest}", "namespace": namespace},
+        "metadata": {"name": event_name(ref.name, digest), "namespace": namespace},
         "regarding": {
             "apiVersion": api,
             "kind": ref.kind,
@@ -118,6 +123,12 @@ def event_document(
         "reportingInstance": identity[:128],
         "eventTime": moment,
     }
+
+
+def event_name(name: str, digest: str) -> str:
+    """A legal name (RFC 1123) for an event about an object, whatever characters that object's kind allows in names."""
+    parts = (part.strip("-") for part in _ILLEGAL.sub("-", name.lower())[:MAX_NAME].split("."))
+    return ".".join((*(part for part in parts if part), digest))
 
 
 async def post(client: ClusterClient, document: Mapping[str, Any]) -> None:

@@ -59,8 +59,6 @@ class Owners:
             ClusterError: it could not be asked.
         """
         api, plural = _PLURALS[owner.kind]
-        if owner.api.partition("/")[0] != api.partition("/")[0]:
-            return None  # another group's kind of the same name
         async with self._turns:
             document = await self._client.find(
                 object_path(api, plural, namespace, owner.name), accept=METADATA

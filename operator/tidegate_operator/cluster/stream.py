@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import aiohttp
 from aiohttp.hdrs import AUTHORIZATION
+from aiohttp.hdrs import USER_AGENT as USER_AGENT_HEADER
 
-from tidegate_operator.cluster.client import Access
+from tidegate_operator.cluster.client import USER_AGENT, Access
 from tidegate_operator.cluster.liveness import Liveness
 
 _OK = 200
@@ -39,7 +40,10 @@ def watching_session(
     trace.on_request_start.append(ear.request_started)
     trace.on_request_end.append(ear.request_answered)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=access.tls()), trace_configs=[trace], trust_env=False
+        connector=aiohttp.TCPConnector(limit=0, ssl=access.tls()),
+        headers={USER_AGENT_HEADER: USER_AGENT},
+        trace_configs=[trace],
+        trust_env=False,
     )
 
 

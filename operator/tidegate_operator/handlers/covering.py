@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -154,7 +154,7 @@ class Covering:
         owner = lack.sample.owner
         if owner is None or name.kind == "Pod":
             return _Regarding(ref=ref, uid=lack.sample.uid, api="v1")
-        return _Regarding(ref=ref, uid=owner.uid, api=owner.api)
+        return _Regarding(ref=replace(ref, kind=owner.kind), uid=owner.uid, api=owner.api)
 
     def _show(self, pods: int) -> None:
         self.metrics.pods_without_sidecar.set(pods)

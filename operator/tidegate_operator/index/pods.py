@@ -26,6 +26,16 @@ MAX_OWNERS: Final = 20_000
 _PASSED_ON = ("ReplicaSet", "Job")
 """Kinds that are usually made by another one, which is then the workload."""
 
+_OWN_GROUPS: Final[Mapping[str, str]] = {
+    "CronJob": "batch",
+    "DaemonSet": "apps",
+    "Deployment": "apps",
+    "Job": "batch",
+    "ReplicaSet": "apps",
+    "StatefulSet": "apps",
+}
+"""Kubernetes' own kinds: one of the same name in another group is something else."""
+
 _PER_POD_LABELS: Final = frozenset(
     {
         "apps.kubernetes.io/pod-index",
@@ -53,6 +63,12 @@ class Owner:
     kind: str
     name: str
     uid: str
+
+    @property
+    def qualified_kind(self) -> str:
+        """The kind, with its group where it is neither Kubernetes' own nor of the core: `StatefulSet.apps.kruise.io`."""
+        group, slash, _ = self.api.partition("/")
+        return self.kind if not slash or _OWN_GROUPS.get(self.kind) == group else f"{self.kind}.{group}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +188,7 @@ class Pods:
         return self._pods.pop(uid, None) is not None
 
     def _needs_look_up(self, owner: Owner) -> bool:
-        return owner.kind in _PASSED_ON and owner.uid not in self._owners
+        return owner.qualified_kind in _PASSED_ON and owner.uid not in self._owners
 
 
 def workload_of(pod: Pod, above: Owner | None) -> Workload:
@@ -180,7 +196,7 @@ def workload_of(pod: Pod, above: Owner | None) -> Workload:
     top = above or pod.owner
     return Workload(
         namespace=pod.namespace,
-        kind=top.kind if top else "Pod",
+        kind=top.qualified_kind if top else "Pod",
         name=top.name if top else pod.name,
         labels=template_labels(pod.labels),
         service_account=pod.service_account,

@@ -35,7 +35,7 @@ class Workload:
 
     namespace: str
     kind: str
-    """Deployment, StatefulSet, DaemonSet, Job, CronJob or Pod."""
+    """Deployment, StatefulSet, DaemonSet, Job, CronJob or Pod; another group's kind as kubectl has it: `Rollout.argoproj.io`."""
     name: str
     # a mapping has no hash, and a workload is looked up by its names anyway
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)

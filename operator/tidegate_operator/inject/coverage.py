@@ -141,12 +141,12 @@ class Count:
         namespace = str(pod["metadata"]["namespace"])
         if owner is None or owner.kind == "Node":
             return WorkloadName(namespace, "Pod", str(pod["metadata"]["name"]))
-        group, kind, name = owner.api.partition("/")[0], owner.kind, owner.name
-        if (group, kind) == ("apps", "ReplicaSet"):
+        kind, name = owner.qualified_kind, owner.name
+        if kind == "ReplicaSet":
             suffix = f"-{labels_of(pod).get(_TEMPLATE_HASH, '')}"
             if suffix != "-" and name.endswith(suffix):
                 kind, name = "Deployment", name.removesuffix(suffix)
-        elif (group, kind) == ("batch", "Job"):
+        elif kind == "Job":
             above, _, number = name.rpartition("-")
             if number.isdigit() and (namespace, above) in self._cron_jobs:
                 kind, name = "CronJob", above

@@ -202,6 +202,10 @@ def test_a_missing_credential_leaves_the_others(compiled: Compile, said: Said) -
             "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].credentialRefs[0].name: there is no "
             "ProviderCredential gone in namespace team-a; those there: aaa, prod"
         ),
+        (
+            "Warning RefSuspended: ProviderPool team-a/own: spec.providers[0].credentialRefs[1].name: "
+            "ProviderCredential team-a/prod is suspended: its key is not used"
+        ),
     ]
 
 

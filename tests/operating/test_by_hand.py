@@ -45,7 +45,7 @@ def test_the_quickstart_has_conditions_that_are_true(cluster: Cluster, operator:
     assert {kind: (it["status"], it["reason"]) for kind, it in conditions.items()} == {
         "Accepted": ("True", "Accepted"),
         "ResolvedRefs": ("True", "ResolvedRefs"),
-        "Programmed": ("True", "NoSidecars"),
+        "Programmed": ("True", "NoPods"),
         "Ready": ("True", "Ready"),
     }
     assert all(it["observedGeneration"] == 1 for it in conditions.values())

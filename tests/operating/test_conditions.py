@@ -9,10 +9,13 @@ from tidegate_testing.operators import policy, pool
 
 from tidegate_operator.api.conditions import REASONS
 from tidegate_operator.api.status import ConditionStatus
-from tidegate_operator.cluster.conditions import MAX_MESSAGE, Memo, Sidecars, WantedStatus, facts
 from tidegate_operator.compile.compiler import compile_snapshot
 from tidegate_operator.index.objects import Objects
 from tidegate_operator.index.snapshot import Workload
+from tidegate_operator.status.builders import Memo
+from tidegate_operator.status.facts import Pods, gather
+from tidegate_operator.status.model import MAX_MESSAGE, Sidecars, WantedStatus
+from tidegate_operator.status.population import Place, governed
 from tidegate_policy.model import ObjectRef
 
 CHAT = Workload(
@@ -24,6 +27,7 @@ def found(
     *documents: Mapping[str, Any],
     workloads: Mapping[Workload, int] | None = None,
     sidecars: Mapping[ObjectRef, Sidecars] | None = None,
+    bare: Mapping[Place, int] | None = None,
 ) -> dict[str, WantedStatus]:
     """Name of each object to its status; of two objects with one name, the policy's."""
     objects = Objects()
@@ -39,7 +43,8 @@ def found(
     snapshot = objects.snapshot(pods)
     kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
     in_force = frozenset(it.ref for kind in kinds for it in kind if it.spec is not None)
-    found = facts(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, pods)
+    known = Pods(governed=governed(objects.held.values(), pods), bare=bare or {})
+    found = gather(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, known)
     return {ref.name: status for ref, status in Memo().statuses(found).items()}
 
 
@@ -57,7 +62,7 @@ def test_a_policy_in_force() -> None:
     assert said(status) == {
         "Accepted": "True/Accepted",
         "ResolvedRefs": "True/ResolvedRefs",
-        "Programmed": "True/NoSidecars",
+        "Programmed": "True/NoPods",
         "Ready": "True/Ready",
     }
     assert status.targets is not None
@@ -82,7 +87,7 @@ def test_targets_count_their_pods_each_in_its_own_way() -> None:
     assert "its own namespace alone" in message(status, "Accepted")
 
 
-def test_a_policy_all_of_whose_targets_are_missing_is_not_accepted_and_one_of_two_is_a_remark() -> None:
+def test_a_policy_all_of_whose_targets_are_missing_is_not_accepted_and_one_of_two_is_unresolved() -> None:
     absent = {"kind": "Deployment", "name": "absent"}
     present = {"kind": "Deployment", "name": "chat"}
     assert (
@@ -90,8 +95,71 @@ def test_a_policy_all_of_whose_targets_are_missing_is_not_accepted_and_one_of_tw
         == "False/TargetNotFound"
     )
     partly = found(pool("team"), policy("team", targetRefs=[absent, present]))["chat"]
-    assert said(partly)["Ready"] == "True/Ready"
-    assert "there is no Deployment absent" in message(partly, "Accepted")
+    assert said(partly) == {
+        "Accepted": "True/Accepted",
+        "ResolvedRefs": "False/TargetNotFound",
+        "Programmed": "True/NoPods",
+        "Ready": "False/NotReady",
+    }
+    assert "there is no Deployment absent" in message(partly, "ResolvedRefs")
+
+
+def test_what_may_get_pods_yet_is_not_missing() -> None:
+    """A ServiceAccount or labels of pods that are scaled to zero are not to be told from wrong ones."""
+    for choice in (
+        {"targetRefs": [{"kind": "ServiceAccount", "name": "later"}]},
+        {"selector": {"matchLabels": {"app": "later"}}},
+    ):
+        status = found(pool("team"), policy("team", **choice))["chat"]
+        assert said(status)["Accepted"] == "True/Accepted"
+        assert said(status)["Programmed"] == "True/NoPods"
+        assert said(status)["Ready"] == "True/Ready"
+
+
+def test_a_target_whose_pods_all_go_without_a_sidecar_makes_a_policy_unready() -> None:
+    refs = [{"kind": "Deployment", "name": "chat"}, {"kind": "StatefulSet", "name": "index"}]
+    other = Workload(namespace="team", kind="StatefulSet", name="index")
+    ref = ObjectRef(kind="AIPolicy", namespace="team", name="chat")
+    status = found(
+        pool("team"),
+        policy("team", targetRefs=refs),
+        workloads={CHAT: 2, other: 0},
+        sidecars={ref: Sidecars(desired=2, programmed=2)},
+        bare={Place("team", "StatefulSet", "index"): 3},
+    )["chat"]
+    assert said(status)["Programmed"] == "False/NoSidecars"
+    assert said(status)["Ready"] == "False/NotReady"
+    assert "StatefulSet index: 3 pods run, none of them has a sidecar" in message(status, "Programmed")
+    # one governed pod is enough: that others lack theirs is told by events about the workload
+    place = Place("team", "Deployment", "chat")
+    assert said(found(pool("team"), policy("team", targetRefs=refs[:1]), bare={place: 3})["chat"])[
+        "Programmed"
+    ] == ("True/NoPods")
+
+
+def test_a_suspended_credential_shows_in_the_conditions_of_its_pool() -> None:
+    keyed = pool(
+        "team",
+        providers=[
+            {
+                "name": "x",
+                "type": "OpenAI",
+                "baseURL": "https://api.example.com/v1",
+                "credentialRefs": [{"name": "key"}],
+            }
+        ],
+    )
+    key = {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "ProviderCredential",
+        "metadata": {"name": "key", "namespace": "team"},
+        "spec": {"source": {"type": "Secret", "secret": {"key": "openai"}}, "suspend": True},
+    }
+    statuses = found(keyed, key)
+    assert said(statuses["key"])["Ready"] == "False/Suspended"
+    assert said(statuses["models"])["ResolvedRefs"] == "False/RefSuspended"
+    assert said(statuses["models"])["Ready"] == "False/NotReady"
+    assert said(found(keyed)["models"])["ResolvedRefs"] == "False/RefNotFound"
 
 
 def test_sidecars_that_lag_and_those_that_refuse() -> None:
@@ -170,9 +238,10 @@ def test_what_no_fact_touches_keeps_its_status_and_the_rest_gets_another() -> No
     compilation, memo = compile_snapshot(objects.snapshot({})), Memo()
     refs = {ref.kind: ref for ref in objects.held}
     every = frozenset(objects.held)
-    first = memo.statuses(facts(compilation, objects.held, every, {}, {}))
+    nobody = Pods(governed={}, bare={})
+    first = memo.statuses(gather(compilation, objects.held, every, {}, nobody))
     again = memo.statuses(
-        facts(compilation, objects.held, every, {refs["AIPolicy"]: Sidecars(desired=1)}, {})
+        gather(compilation, objects.held, every, {refs["AIPolicy"]: Sidecars(desired=1)}, nobody)
     )
     assert again[refs["ProviderPool"]] is first[refs["ProviderPool"]]
     assert said(again[refs["AIPolicy"]])["Programmed"] == "False/Pending"

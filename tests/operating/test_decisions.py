@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.status import ConditionStatus
-from tidegate_operator.cluster.conditions import Sidecars, Target, Wanted, WantedStatus
 from tidegate_operator.cluster.events import EventType, event_document, event_name, events_of
 from tidegate_operator.cluster.lease import Action, Record, decide, given_back, held, next_epoch, read_record
 from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.cluster.pace import Pace
 from tidegate_operator.cluster.replicas import FORGOTTEN_NS, LIVES_NS, PREFIX, Roster, annotation, named_in
-from tidegate_operator.cluster.status import Transition, merge
 from tidegate_operator.cluster.tokens import read_review
+from tidegate_operator.status.merge import Transition, merge
+from tidegate_operator.status.model import Condition, Sidecars, Target, WantedStatus
 from tidegate_policy.model import ObjectRef
 
 S_NS = 1_000_000_000
@@ -183,7 +183,7 @@ def wanted(
         uid="uid",
         generation=generation,
         conditions=tuple(
-            Wanted(
+            Condition(
                 type=kind,
                 status=ConditionStatus.TRUE if is_true else ConditionStatus.FALSE,
                 reason=reason,
@@ -240,7 +240,7 @@ def transition(
     before: tuple[str, str] | None, kind: ConditionType, reason: ConditionReason, *, is_true: bool
 ) -> Transition:
     status = ConditionStatus.TRUE if is_true else ConditionStatus.FALSE
-    return Transition(before=before, after=Wanted(type=kind, status=status, reason=reason, message="why"))
+    return Transition(before=before, after=Condition(type=kind, status=status, reason=reason, message="why"))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,21 @@ def transition(
         (("True", "Ready"), ConditionType.READY, False, ConditionReason.NOT_READY, None),
         (("True", "Ready"), ConditionType.READY, False, ConditionReason.SUSPENDED, EventType.WARNING),
         (("False", "Suspended"), ConditionType.READY, True, ConditionReason.READY, EventType.NORMAL),
+        (None, ConditionType.DEGRADED, False, ConditionReason.AS_EXPECTED, None),
+        (
+            ("False", "AsExpected"),
+            ConditionType.DEGRADED,
+            True,
+            ConditionReason.PROVIDERS_OPEN,
+            EventType.WARNING,
+        ),
+        (
+            ("True", "ProvidersOpen"),
+            ConditionType.DEGRADED,
+            False,
+            ConditionReason.AS_EXPECTED,
+            EventType.NORMAL,
+        ),
     ],
 )
 def test_bad_news_is_told_and_good_news_after_bad(
@@ -274,12 +289,14 @@ def test_bad_news_is_told_and_good_news_after_bad(
     reason: ConditionReason,
     told: EventType | None,
 ) -> None:
-    events = events_of([transition(before, kind, reason, is_true=is_true)])
+    events = events_of("AIPolicy", [transition(before, kind, reason, is_true=is_true)])
     assert [event.type for event in events] == ([told] if told else [])
 
 
 def test_a_long_event_is_cut_to_what_the_api_server_takes() -> None:
-    (event,) = events_of([transition(None, ConditionType.ACCEPTED, ConditionReason.INVALID, is_true=False)])
+    (event,) = events_of(
+        "AIPolicy", [transition(None, ConditionType.ACCEPTED, ConditionReason.INVALID, is_true=False)]
+    )
     long = type(event)(type=event.type, reason=event.reason, note="ü" * 2_000)
     document = event_document(
         long, ObjectRef(kind="ClusterAIPolicy", namespace="", name="floor"), "u", identity="me", now=NOW

@@ -85,9 +85,9 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
     # Pods that wait for a node or an image enforce nothing and let nothing pass: nobody has to wait for them.
     replica.until(
         lambda: (
-            is_programmed("True/NoSidecars")
+            is_programmed("True/NoPods")
             and cluster.conditions("aipolicy", team, "chat")["Programmed"]["message"]
-            == "The sidecars that are concerned are starting."
+            == "The pods concerned are starting."
         ),
         "two pods that start",
     )
@@ -155,8 +155,15 @@ def test_pods_without_a_sidecar_count_for_nothing(
     cluster.apply(pool(team), policy(team), pod)
     cluster.run_sidecar(team, "one")
 
-    expected = "False/Pending" if label == "true" else "True/NoSidecars"
+    expected = "False/Pending" if label == "true" else "False/NoSidecars"
     replica.until(
         lambda: cluster.condition("aipolicy", team, "chat", "Programmed") == expected, "the condition"
     )
+    assert cluster.condition("aipolicy", team, "chat", "Ready") == "False/NotReady"
     replica.until(lambda: replica.metric("injected_pods") == (label == "true"), "the metric")
+    # nobody has to wait for pods that are not there, nor for a sidecar in them
+    cluster.kubectl("delete", "pod", "one", f"--namespace={team}", "--force", "--grace-period=0")
+    replica.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "Programmed") == "True/NoPods", "no pods"
+    )
+    assert cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready"

@@ -1,7 +1,7 @@
 """Conditions: what an object's status says, and why it may say so.
 
 As in Gateway API: each condition is True, False or Unknown, with a reason in one word. `REASONS` is the whole
-vocabulary; alerts and people rely on it.
+vocabulary; alerts and people rely on it. `CONDITIONS` says which conditions a kind has, and which status is the good one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ class ConditionReason(StrEnum):
     RESOLVED_REFS = "ResolvedRefs"
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
+    REF_SUSPENDED = "RefSuspended"
     RESTART_REQUIRED = "RestartRequired"
     PROGRAMMED = "Programmed"
     PENDING = "Pending"
     REJECTED = "Rejected"
     NO_SIDECARS = "NoSidecars"
+    NO_PODS = "NoPods"
+    NOT_USED = "NotUsed"
     SUSPENDED = "Suspended"
     AS_EXPECTED = "AsExpected"
     PROVIDERS_OPEN = "ProvidersOpen"
@@ -65,16 +68,21 @@ REASONS: Final[Mapping[ConditionType, frozenset[ConditionReason]]] = MappingProx
                 ConditionReason.RESOLVED_REFS,
                 ConditionReason.REF_NOT_FOUND,
                 ConditionReason.REF_NOT_PERMITTED,
+                ConditionReason.REF_SUSPENDED,
+                ConditionReason.TARGET_NOT_FOUND,
                 ConditionReason.RESTART_REQUIRED,
             }
         ),
-        # the sidecars: all of those that should enforce it do
+        # the sidecars: all of those that should enforce it do, and no pod that should have one goes without; True also
+        # where there is nobody to enforce it (NoPods, NotUsed), since nothing is to be waited for
         ConditionType.PROGRAMMED: frozenset(
             {
                 ConditionReason.PROGRAMMED,
                 ConditionReason.PENDING,
                 ConditionReason.REJECTED,
                 ConditionReason.NO_SIDECARS,
+                ConditionReason.NO_PODS,
+                ConditionReason.NOT_USED,
             }
         ),
         # the world outside: True is bad news
@@ -83,5 +91,43 @@ REASONS: Final[Mapping[ConditionType, frozenset[ConditionReason]]] = MappingProx
         ConditionType.READY: frozenset(
             {ConditionReason.READY, ConditionReason.NOT_READY, ConditionReason.SUSPENDED}
         ),
+    }
+)
+
+
+class Polarity(StrEnum):
+    """Which status of a condition is good news; the value is that status."""
+
+    POSITIVE = "True"
+    NEGATIVE = "False"
+
+    @property
+    def good(self) -> str:
+        """The status that nobody has to act on."""
+        return self.value
+
+
+_ENFORCED: Final[Mapping[ConditionType, Polarity]] = MappingProxyType(
+    {
+        ConditionType.ACCEPTED: Polarity.POSITIVE,
+        ConditionType.RESOLVED_REFS: Polarity.POSITIVE,
+        ConditionType.PROGRAMMED: Polarity.POSITIVE,
+        ConditionType.DEGRADED: Polarity.NEGATIVE,
+        ConditionType.READY: Polarity.POSITIVE,
+    }
+)
+
+CONDITIONS: Final[Mapping[str, Mapping[ConditionType, Polarity]]] = MappingProxyType(
+    {
+        "AIPolicy": _ENFORCED,
+        "ClusterAIPolicy": _ENFORCED,
+        "ProviderCredential": MappingProxyType(
+            {
+                ConditionType.ACCEPTED: Polarity.POSITIVE,
+                ConditionType.PROGRAMMED: Polarity.POSITIVE,
+                ConditionType.READY: Polarity.POSITIVE,
+            }
+        ),
+        "ProviderPool": _ENFORCED,
     }
 )

@@ -14,11 +14,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate_operator.api.conditions import ConditionReason, ConditionType
+from tidegate_operator.api.conditions import CONDITIONS, ConditionReason, ConditionType
 from tidegate_operator.api.kinds import API_VERSION
-from tidegate_operator.api.status import ConditionStatus
 from tidegate_operator.cluster.client import ClusterClient, object_path
-from tidegate_operator.cluster.status import Transition
+from tidegate_operator.status.merge import Transition
 from tidegate_policy.model import ObjectRef
 
 COMPONENT = "tidegate-operator"
@@ -48,8 +47,8 @@ class Event:
     note: str
 
 
-def events_of(transitions: Sequence[Transition]) -> tuple[Event, ...]:
-    """What to tell of what changed: bad news at once, good news only after bad.
+def events_of(kind: str, transitions: Sequence[Transition]) -> tuple[Event, ...]:
+    """What to tell of what changed about an object of this kind: bad news at once, good news only after bad.
 
     That a new object is fine, its status says; `Ready` is told of the kill switch alone, since all else that it sums up
     has been told; and that sidecars are waited for is no news, since each change of configuration passes through it.
@@ -57,23 +56,23 @@ def events_of(transitions: Sequence[Transition]) -> tuple[Event, ...]:
     found = []
     for transition in transitions:
         after, before = transition.after, transition.before
-        is_bad = _is_bad(after.type, after.status.value, after.reason.value)
-        was_bad = before is not None and _is_bad(after.type, *before)
+        is_bad = _is_bad(kind, after.type, after.status.value, after.reason.value)
+        was_bad = before is not None and _is_bad(kind, after.type, *before)
         is_pending = after.reason is ConditionReason.PENDING
         if is_bad or (was_bad and not is_pending):
-            kind = EventType.WARNING if is_bad else EventType.NORMAL
+            tone = EventType.WARNING if is_bad else EventType.NORMAL
             note = f"{after.type.value}: {after.message}"
-            found.append(Event(type=kind, reason=after.reason.value, note=note))
+            found.append(Event(type=tone, reason=after.reason.value, note=note))
     return tuple(found)
 
 
-def _is_bad(kind: ConditionType, status: str, reason: str) -> bool:
+def _is_bad(kind: str, condition: ConditionType, status: str, reason: str) -> bool:
     """Whether a condition is something to tell somebody."""
-    if kind is ConditionType.READY:
+    if condition is ConditionType.READY:
         return reason == ConditionReason.SUSPENDED
     if reason == ConditionReason.CONFLICTED:
         return True  # also where the rest of the object holds
-    return status == ConditionStatus.FALSE and reason != ConditionReason.PENDING
+    return status != CONDITIONS[kind][condition].good and reason != ConditionReason.PENDING
 
 
 def event_document(

@@ -19,7 +19,6 @@ from typing import Any
 from tidegate_operator.api.kinds import API_VERSION, KINDS
 from tidegate_operator.cluster import events
 from tidegate_operator.cluster.client import MERGE_PATCH, ClusterClient, object_path
-from tidegate_operator.cluster.conditions import WantedStatus
 from tidegate_operator.cluster.errors import (
     BusyError,
     ClusterError,
@@ -29,8 +28,9 @@ from tidegate_operator.cluster.errors import (
     UnreachableError,
 )
 from tidegate_operator.cluster.pace import Pace
-from tidegate_operator.cluster.status import Transition, merge
 from tidegate_operator.index.objects import Objects
+from tidegate_operator.status.merge import Transition, merge
+from tidegate_operator.status.model import WantedStatus
 from tidegate_operator.telemetry.metrics import Metrics
 from tidegate_policy.model import ObjectRef
 
@@ -181,7 +181,7 @@ class StatusWriter:
     async def _tell(
         self, ref: ObjectRef, uid: str, transitions: tuple[Transition, ...], now: datetime
     ) -> None:
-        for event in events.events_of(transitions):
+        for event in events.events_of(ref.kind, transitions):
             document = events.event_document(event, ref, uid, identity=self.identity, now=now)
             try:
                 await events.post(self.client, document)

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
+    REF_SUSPENDED = "RefSuspended"
     OVERRIDDEN = "Overridden"
     SUSPENDED = "Suspended"
     NOT_ENFORCED = "NotEnforced"

@@ -181,6 +181,7 @@ def _credentials(
 ) -> tuple[CredentialRef, ...]:
     found = []
     for position, reference in enumerate(provider.credential_refs):
+        path = ("spec", "providers", index, "credentialRefs", position, "name")
         stored = credentials.get(reference.name)
         if stored and stored.spec:
             environment, secret = stored.spec.source.environment, stored.spec.source.secret
@@ -192,8 +193,11 @@ def _credentials(
                     suspended=stored.spec.suspend,
                 )
             )
+            if stored.spec.suspend:
+                findings.warning(
+                    ref, path, Reason.REF_SUSPENDED, f"{stored.ref} is suspended: its key is not used"
+                )
             continue
-        path = ("spec", "providers", index, "credentialRefs", position, "name")
         if stored:
             message = f"{stored.ref} is not in force: {stored.problem or 'it has no spec'}"
         else:

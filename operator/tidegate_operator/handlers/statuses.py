@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tidegate_operator.cluster import conditions
-from tidegate_operator.cluster.conditions import Memo, Sidecars
 from tidegate_operator.cluster.writer import StatusWriter
+from tidegate_operator.handlers.bare_pods import BarePods
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.reconcile import Compiled
 from tidegate_operator.publish.acks import AckBook, Expected, Lag, Summary, objects_in, summarise
 from tidegate_operator.publish.hearing import Hearing
+from tidegate_operator.status.builders import Memo
+from tidegate_operator.status.facts import Pods, gather
+from tidegate_operator.status.model import Sidecars
 from tidegate_policy.model import ObjectRef
 
 _WORDS = {
@@ -34,6 +36,7 @@ class Statuses:
         book: what sidecars said.
         writer: is told.
         undecided: objects of which nobody can say yet what to write.
+        bare_pods: knows of pods without a sidecar.
         hearing: which silence counts.
         may_write: the others save themselves the work.
         period_ms: see settings, `acks_ms`.
@@ -44,6 +47,7 @@ class Statuses:
     book: AckBook
     writer: StatusWriter
     undecided: Callable[[], frozenset[ObjectRef]]
+    bare_pods: BarePods
     hearing: Hearing
     may_write: Callable[[], bool]
     period_ms: int
@@ -73,15 +77,20 @@ class Statuses:
         compiled = self.compiled()
         if compiled is None:
             return
-        by_workload = self.news.pods.by_workload()
         summaries = summarise(self.book, self._expected(compiled), fresh_ns=self.hearing.fresh_ns)
-        undecided = self.undecided() | self._unheard(summaries) | compiled.compilation.unadvised
-        facts = conditions.facts(
+        counts = self.bare_pods.governed()
+        undecided = (
+            self.undecided()
+            | self._unheard(summaries)
+            | self.bare_pods.undecided(counts)
+            | compiled.compilation.unadvised
+        )
+        facts = gather(
             compiled.compilation,
             {ref: held for ref, held in compiled.held.items() if ref not in undecided},
             compiled.in_force,
             {ref: _sidecars(summary) for ref, summary in summaries.items()},
-            {workload: len(pods) for workload, pods in by_workload.items()},
+            Pods(governed=counts, bare=self.bare_pods.counts),
         )
         self.writer.want(self._memo.statuses(facts))
 

@@ -12,6 +12,7 @@ from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.owners import Owners
 from tidegate_operator.cluster.pace import Pace
 from tidegate_operator.cluster.writer import StatusWriter
+from tidegate_operator.handlers.bare_pods import BarePods
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.keeping import Keeping
 from tidegate_operator.handlers.owning import Owning
@@ -65,12 +66,21 @@ class Work:
             pace=Pace(burst=settings.status_burst, interval_ms=settings.status_interval_ms),
             retry_ms=settings.status_retry_ms,
         )
+        self._bare_pods = BarePods(
+            client=client,
+            news=news,
+            may_write=self._may_write,
+            on_answer=self._counted,
+            period_ms=settings.owners_ms,
+            retry_ms=settings.status_retry_ms,
+        )
         self._statuses = Statuses(
             compiled=lambda: self.reconciler.compiled,
             news=news,
             book=publishing.book,
             writer=self._writer,
             undecided=self._owning.undecided,
+            bare_pods=self._bare_pods,
             hearing=Hearing(settings.hearing_ms * 1_000_000),
             may_write=self._may_write,
             period_ms=settings.acks_ms,
@@ -101,6 +111,7 @@ class Work:
         yield "owners of pods", self._owning.follow_pods()
         yield "targets without pods", self._owning.follow_targets()
         yield "reconcile", self.reconciler.run()
+        yield "pods of targets without a sidecar", self._bare_pods.run()
         yield "statuses", self._statuses.run()
         yield "last good forms", self._keeping.run()
         for number in range(_WRITERS):
@@ -110,6 +121,7 @@ class Work:
         """This replica may write now, or may no longer."""
         # What was still due is of a former lead, and may be older than what another leader has written since.
         self._writer.want({})
+        self._bare_pods.wake()
         self._statuses.mark()
         self._keeping.changed.set()
 
@@ -120,7 +132,11 @@ class Work:
     def _may_write(self) -> bool:
         return self._elector.is_leading
 
+    def _counted(self) -> None:
+        self._statuses.mark()
+
     def _compiled(self) -> None:
         self._owning.compiled.set()
+        self._bare_pods.wake()
         self._statuses.mark()
         self._keeping.changed.set()

@@ -200,8 +200,12 @@ class Summary:
 
 
 def objects_in(config: CompiledConfig) -> tuple[ObjectRef, ...]:
-    """The objects that a configuration carries out: its policies and pools. For `Expected.counts_for`."""
-    return tuple(sorted({*config.sources, *(pool.source for pool in config.pools)}))
+    """The objects that a configuration carries out: policies, pools and credentials. For `Expected.counts_for`."""
+    pools = {pool.source for pool in config.pools}
+    credentials = {
+        it.source for pool in config.pools for provider in pool.providers for it in provider.credentials
+    }
+    return tuple(sorted({*config.sources, *pools, *credentials}))
 
 
 def summarise(

@@ -1,6 +1,6 @@
 """The status of an object (PURE): what it should say, merged into what it says.
 
-As in Gateway API: conditions of other types belong to somebody else and stay; every condition of ours names the
+As in Gateway API: conditions that the kind does not have belong to somebody else and stay; every condition of ours names the
 generation it is about; `lastTransitionTime` moves only when the status of the condition does.
 """
 
@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate_operator.api.conditions import ConditionType
-from tidegate_operator.cluster.conditions import Wanted, WantedStatus
-
-OURS = frozenset(kind.value for kind in ConditionType)
+from tidegate_operator.api.conditions import CONDITIONS
+from tidegate_operator.status.model import Condition, WantedStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +19,7 @@ class Transition:
     """A condition of ours whose status or reason is about to change; `before` is None for a new one."""
 
     before: tuple[str, str] | None
-    after: Wanted
+    after: Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,8 @@ def merge(current: Mapping[str, Any], wanted: WantedStatus, now: str) -> Merged:
     """
     before = {str(it.get("type")): it for it in current.get("conditions") or () if isinstance(it, Mapping)}
     ours = [_condition(it, before.get(it.type.value), wanted.generation, now) for it in wanted.conditions]
-    others = [it for name, it in before.items() if name not in OURS]
+    own = {kind.value for kind in CONDITIONS[wanted.ref.kind]}
+    others = [it for name, it in before.items() if name not in own]
     fields: dict[str, Any] = {
         "observedGeneration": wanted.generation,
         "conditions": _in_order([*ours, *others], before),
@@ -68,7 +67,7 @@ def merge(current: Mapping[str, Any], wanted: WantedStatus, now: str) -> Merged:
 
 
 def _condition(
-    wanted: Wanted, before: Mapping[str, Any] | None, generation: int, now: str
+    wanted: Condition, before: Mapping[str, Any] | None, generation: int, now: str
 ) -> Mapping[str, Any]:
     since = before.get("lastTransitionTime") if before and before.get("status") == wanted.status else None
     return {
@@ -87,7 +86,7 @@ def _in_order(conditions: Sequence[Mapping[str, Any]], before: Mapping[str, Any]
     return sorted(conditions, key=lambda it: places.get(str(it["type"]), len(places)))
 
 
-def _transitions(before: Mapping[str, Any], conditions: Sequence[Wanted]) -> tuple[Transition, ...]:
+def _transitions(before: Mapping[str, Any], conditions: Sequence[Condition]) -> tuple[Transition, ...]:
     found = []
     for after in conditions:
         known = before.get(after.type.value)

@@ -1,0 +1,82 @@
+"""A status as it should be: what builders make and the writer writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate_operator.api.conditions import ConditionReason, ConditionType
+from tidegate_operator.api.status import ConditionStatus
+from tidegate_operator.compile.diagnostics import Diagnostic, format_path
+from tidegate_policy.model import ObjectRef
+
+MAX_MESSAGE: Final = 2_000
+"""Characters of a message; more would be read by nobody, and etcd keeps them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecars:
+    """How many sidecars an object concerns; `lagging` says in words who does not enforce it, `starting` do not count yet."""
+
+    desired: int = 0
+    programmed: int = 0
+    rejected: int = 0
+    starting: int = 0
+    lagging: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition as it should be; when it last changed is for `merge` to know."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: ConditionReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One entry of `status.targets`; `pods` have a sidecar."""
+
+    kind: str
+    name: str
+    pods: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedStatus:
+    """The status that an object should have.
+
+    Attributes:
+        generation: of the object, when it was looked at.
+        sidecars: None where the kind has no such field.
+        targets: None where the kind has no such field.
+    """
+
+    ref: ObjectRef
+    uid: str
+    generation: int
+    conditions: tuple[Condition, ...]
+    sidecars: Sidecars | None = None
+    targets: tuple[Target, ...] | None = None
+
+
+def yes(kind: ConditionType, reason: ConditionReason, message: str) -> Condition:
+    """A condition that holds."""
+    return Condition(type=kind, status=ConditionStatus.TRUE, reason=reason, message=_bounded(message))
+
+
+def no(kind: ConditionType, reason: ConditionReason, message: str) -> Condition:
+    """A condition that does not hold."""
+    return Condition(type=kind, status=ConditionStatus.FALSE, reason=reason, message=_bounded(message))
+
+
+def words(findings: Sequence[Diagnostic]) -> str:
+    """Findings as one message, each with its field."""
+    return "; ".join(f"{format_path(it.path)}: {it.message}" if it.path else it.message for it in findings)
+
+
+def _bounded(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"

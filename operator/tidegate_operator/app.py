@@ -15,13 +15,18 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from tidegate_operator.cluster.client import Access, ClusterClient
+from tidegate_operator.cluster.client import Access, Clients
 from tidegate_operator.cluster.discovery import wait_for_kinds
 from tidegate_operator.cluster.elector import Elector
+from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.lease import Terms
+from tidegate_operator.handlers.certifying import Certifying
 from tidegate_operator.handlers.common import Common
+from tidegate_operator.handlers.conditions import WRITERS, Conditions
 from tidegate_operator.handlers.covering import Covering
+from tidegate_operator.handlers.keeping import Keeping
 from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.part import Part
 from tidegate_operator.handlers.publishing import Publishing
 from tidegate_operator.handlers.watches import Watches
 from tidegate_operator.handlers.work import Work
@@ -63,13 +68,11 @@ class Operator:
         self._metrics = Metrics()
         self._news = News()
         access = Access(settings.kubeconfig)
-        self._client = ClusterClient(
-            access, request_ms=settings.request_ms, at_once=settings.requests_at_once
-        )
-        # a thread of its own: however many calls wait for their turn, the Lease is renewed
-        self._lease_client = ClusterClient(access, request_ms=settings.request_ms, at_once=1)
+        # threads of their own: however many calls of one part wait for their turn, the Lease is renewed
+        self._clients = clients = Clients(access, request_ms=settings.request_ms)
+        self._client = clients.make("cluster", at_once=settings.requests_at_once)
         self._elector = Elector(
-            client=self._lease_client,
+            client=clients.make("lease", at_once=1),
             namespace=settings.namespace,
             # two processes of one name would both find themselves in the Lease
             identity=f"{settings.identity}_{secrets.token_hex(4)}",
@@ -93,9 +96,23 @@ class Operator:
         )
         self._watches = Watches(common, access, self._versions_fell)
         self._publishing = Publishing(common, self._watches.catch_up)
-        self._work = Work(common, self._publishing)
-        self._covering = Covering(
-            client=self._client,
+        last_good = LastGoodStore(clients.make("last-good", at_once=1), settings.namespace, self._metrics)
+        self._work = Work(common, self._publishing.board, last_good)
+        self._certifying = Certifying(common, clients.make("certificates", at_once=1), self._publishing.use)
+        conditions = Conditions(
+            common, clients.make("conditions", at_once=WRITERS), self._work, self._publishing.book
+        )
+        keeping = Keeping(
+            store=last_good,
+            news=self._news,
+            may_write=lambda: self._elector.is_leading,
+            confirm=self._elector.confirm,
+            period_ms=settings.last_good_ms,
+            retry_ms=settings.status_retry_ms,
+            changed=asyncio.Event(),
+        )
+        covering = Covering(
+            client=clients.make("coverage", at_once=1),
             news=self._news,
             metrics=self._metrics,
             may_write=lambda: self._elector.is_leading,
@@ -103,6 +120,8 @@ class Operator:
             identity=self._elector.identity,
             period_ms=settings.coverage_ms,
         )
+        self._work.compiled = (conditions.compiled, keeping.changed.set)
+        self._parts: tuple[Part, ...] = (conditions, keeping, covering)
         self._health = HealthServer(self._live, self._ready, self._expose)
         self._waiting_for = "nothing has been asked yet"
         self._is_stopping = False
@@ -130,7 +149,12 @@ class Operator:
     async def _start(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
         """Bring up one part after the other, each when what it needs is there."""
         await wait_for_kinds(self._client, retry_max_ms=self._settings.retry_max_ms, tell=self._wait_for)
-        for name, work in (*self._watches.lists(), *self._publishing.tasks()):
+        await self._certifying.prepare()
+        for name, work in (
+            *self._watches.lists(),
+            *self._certifying.tasks(),
+            *self._publishing.tasks(),
+        ):
             start(name, work)
         start("watch", self._watches.watch())
         self._wait_for("kinds have not been listed yet")
@@ -138,8 +162,12 @@ class Operator:
         await self._work.prepare()
         for name, work in self._work.tasks():
             start(name, work)
-        start("pods without a sidecar", self._covering.run())
-        self._wait_for(self._publishing.waiting_for)
+        for part in self._parts:
+            await part.prepare()
+            for name, work in part.tasks():
+                start(name, work)
+        self._wait_for(self._certifying.waiting_for)
+        await self._certifying.ready()
         address = await self._publishing.start()
         if not self._elector.address:
             self._elector.address = str(address)
@@ -168,11 +196,11 @@ class Operator:
         await self._elector.release()
         await self._publishing.close()
         await self._health.stop()
-        self._client.close()
-        self._lease_client.close()
+        self._clients.close()
 
     def _lease_changed(self) -> None:
-        self._work.lease_changed()
+        for part in (self._certifying, *self._parts):
+            part.lead_changed()
 
     def _epoch_changed(self) -> None:
         self._epoch_moved.set()

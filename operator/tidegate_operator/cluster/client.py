@@ -102,23 +102,78 @@ class Access:
         return context
 
 
+class Outage:
+    """Whether the API server answers: an outage is one line at its beginning and one at its end, however many calls it costs."""
+
+    def __init__(self) -> None:
+        """It answers."""
+        self._since_s: float | None = None
+
+    def lost(self, error: UnreachableError) -> None:
+        """A call had no answer."""
+        if self._since_s is None:
+            self._since_s = time.monotonic()
+            _log.warning("the API server cannot be reached, and is tried again and again: %s", error)
+
+    def found(self) -> None:
+        """A call was answered."""
+        if self._since_s is not None:
+            away_s = time.monotonic() - self._since_s
+            self._since_s = None
+            _log.warning("the API server answers again, after %.1f s", away_s)
+
+
+class Clients:
+    """Clients of one API server, each with threads and connections of its own: none waits for the calls of another."""
+
+    def __init__(self, access: Access, *, request_ms: int) -> None:
+        """There is no client yet; `request_ms` is the deadline of each call."""
+        self._access = access
+        self._request_ms = request_ms
+        self._outage = Outage()
+        self._made: list[ClusterClient] = []
+
+    def make(self, name: str, *, at_once: int) -> ClusterClient:
+        """One more client; `name` is that of its threads, and of `at_once` calls at the same time more wait."""
+        client = ClusterClient(
+            self._access, request_ms=self._request_ms, at_once=at_once, name=name, outage=self._outage
+        )
+        self._made.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close all of them."""
+        for client in self._made:
+            client.close()
+
+
 class ClusterClient:
     """Calls to the API server."""
 
-    def __init__(self, access: Access, *, request_ms: int, at_once: int) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        request_ms: int,
+        at_once: int,
+        name: str = "cluster",
+        outage: Outage | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             access: where, and as whom.
             request_ms: deadline of each call.
             at_once: calls at the same time; more of them wait.
+            name: of its threads.
+            outage: what it shares with other clients of the same API server.
         """
         self._timeout_s = request_ms / 1000
         access.configuration.connection_pool_maxsize = at_once
         self._api = kubernetes_client.ApiClient(access.configuration)
         self._api.user_agent = USER_AGENT
-        self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="cluster")
-        self._unreachable_since_s: float | None = None
+        self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=name)
+        self._outage = outage or Outage()
 
     def close(self) -> None:
         """Take no more calls; those under way end by their deadline."""
@@ -149,12 +204,12 @@ class ClusterClient:
         try:
             answer = await self._in_thread(f"{method} {path}", call)
         except UnreachableError as error:
-            self._lost(error)
+            self._outage.lost(error)
             raise
         except RefusedError:
-            self._found()
+            self._outage.found()
             raise
-        self._found()
+        self._outage.found()
         return answer
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
@@ -218,18 +273,6 @@ class ClusterClient:
                 return await loop.run_in_executor(self._threads, call)
         except TimeoutError as error:
             raise UnreachableError(f"{what}: no answer in {self._timeout_s * 2:g} s") from error
-
-    def _lost(self, error: UnreachableError) -> None:
-        """An outage is one line at its beginning and one at its end, however many calls it costs."""
-        if self._unreachable_since_s is None:
-            self._unreachable_since_s = time.monotonic()
-            _log.warning("the API server cannot be reached, and is tried again and again: %s", error)
-
-    def _found(self) -> None:
-        if self._unreachable_since_s is not None:
-            away_s = time.monotonic() - self._unreachable_since_s
-            self._unreachable_since_s = None
-            _log.warning("the API server answers again, after %.1f s", away_s)
 
     def _call(
         self,

@@ -13,6 +13,7 @@ from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterCli
 from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
 from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_operator.inject.coverage import Count, Lack, WorkloadName, injected_pods
 from tidegate_operator.inject.shortfall import Shortfalls, examine, note
@@ -64,6 +65,16 @@ class Covering:
     identity: str
     period_ms: int
     _shortfalls: Shortfalls = field(default_factory=Shortfalls)
+
+    async def prepare(self) -> None:
+        """The first count finds what there is."""
+
+    def tasks(self) -> Tasks:
+        """Count."""
+        yield "pods without a sidecar", self.run()
+
+    def lead_changed(self) -> None:
+        """Each count asks whether this replica leads."""
 
     async def run(self) -> None:
         """Count again and again, for as long as the process lives."""

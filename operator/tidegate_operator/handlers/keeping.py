@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.part import Tasks
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,17 @@ class Keeping:
     period_ms: int
     retry_ms: int
     changed: asyncio.Event
+
+    async def prepare(self) -> None:
+        """The compiles read the forms."""
+
+    def tasks(self) -> Tasks:
+        """Write."""
+        yield "last good forms", self.run()
+
+    def lead_changed(self) -> None:
+        """A new holder may have forms that the former one has not written."""
+        self.changed.set()
 
     async def run(self) -> None:
         """Write what has changed, for as long as the process lives."""

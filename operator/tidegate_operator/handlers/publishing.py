@@ -1,22 +1,17 @@
-"""The publisher and the certificates as one part of the process: made, started, stopped."""
+"""The publisher as one part of the process: made, started, stopped."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.files import ServerFiles
-from tidegate_operator.certificates.folder import FolderKeeper
-from tidegate_operator.certificates.keeper import CertificateKeeper
-from tidegate_operator.certificates.plan import Plan
-from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
-from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.handlers.certifying import service_names
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
-from tidegate_operator.handlers.injecting import Injecting
+from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.handlers.reductions import Reductions
 from tidegate_operator.publish.accepting import Shares
 from tidegate_operator.publish.acks import AckBook, PodAck
@@ -27,7 +22,7 @@ from tidegate_operator.publish.keys import SigningKeys
 from tidegate_operator.publish.polls import Context
 from tidegate_operator.publish.server import ConfigServer
 from tidegate_operator.publish.tokens import TokenVerifier
-from tidegate_operator.settings import Address, Settings
+from tidegate_operator.settings import Address
 from tidegate_policy.envelope import AsOf
 
 _log = logging.getLogger(__name__)
@@ -69,27 +64,21 @@ class Publishing:
         peers = ServiceAccount(settings.namespace, settings.service_account)
         shares = Shares(per_address=settings.connections_per_address)
         self._server = ConfigServer(context, self._tokens, peers, shares)
-        self._injecting: Injecting | None = None
-        self._keeper = self._certificates(common)
         common.news.on_pod_gone = self._forget
 
-    def tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    def tasks(self) -> Tasks:
         """What has to run; connections are served from `start` on."""
-        yield "certificates", self._keeper.run()
-        if self._injecting is not None:
-            yield "certificates of the injector", self._injecting.run()
         yield "connections of sidecars", self._server.run()
         yield "events of what is enforced no longer", self._reductions.run()
         if self._settings.peer_token_file:
             yield "acks to the holder of the Lease", self._forwarder.run()
 
     async def start(self) -> Address:
-        """Listen once there is a certificate; the address with the port that the system chose.
+        """Listen, with the certificate that `use` was given; the address with the port that the system chose.
 
         Raises:
             OSError: the address cannot be used.
         """
-        await self._keeper.wait_ready()
         listen = self._settings.listen
         return Address.of(await self._server.start(listen.host, listen.port))
 
@@ -101,42 +90,8 @@ class Publishing:
         """Close at once, whatever is open; nothing happens after `stop`."""
         await self._server.stop(0)
 
-    @property
-    def waiting_for(self) -> str:
-        """What is missing for `start`."""
-        if isinstance(self._keeper, FolderKeeper):
-            return self._keeper.problem
-        return "there is no certificate yet: the holder of the Lease makes it"
-
-    def _certificates(self, common: Common) -> CertificateKeeper | FolderKeeper:
-        settings, elector = common.settings, common.elector
-        interval_s = settings.certificates_ms / 1000
-        names = _names(settings, settings.service)
-        if settings.certificates:
-            return FolderKeeper(
-                Path(settings.certificates), name=names[0], on_files=self._use, interval_s=interval_s
-            )
-        addresses = () if settings.in_cluster else ("127.0.0.1", "::1")
-        keeper = CertificateKeeper(
-            SecretStore(common.client, settings.namespace),
-            Plan(names=names, addresses=addresses),
-            may_write=lambda: elector.is_leading,
-            confirm=elector.confirm,
-            on_bundle=self._use,
-            interval_s=interval_s,
-        )
-        configuration = settings.webhook_configuration
-        self._injecting = Injecting(
-            SecretStore(common.client, settings.namespace, INJECTOR_CERTIFICATES),
-            WebhookStore(common.client, configuration) if configuration else None,
-            Plan(names=_names(settings, settings.injector_service), addresses=addresses),
-            bundle=lambda: keeper.bundle,
-            may_write=lambda: elector.is_leading,
-            interval_s=interval_s,
-        )
-        return keeper
-
-    def _use(self, serving: Bundle | ServerFiles) -> None:
+    def use(self, serving: Bundle | ServerFiles) -> None:
+        """Serve with this certificate from now on, and tell sidecars what to trust."""
         self._server.use_certificate(serving.leaf.certificate_pem, serving.leaf.key_pem)
         self.board.announce(serving.trust)
 
@@ -149,7 +104,7 @@ class Publishing:
         self._tokens.forget_pod(pod_uid)
 
     def _leader(self) -> Leader | None:
-        address, name = self._elector.other_holder, _names(self._settings, self._settings.service)[0]
+        address, name = self._elector.other_holder, service_names(self._settings, self._settings.service)[0]
         return Leader(url=f"https://{address}", server_name=name) if address else None
 
     def _token(self) -> str:
@@ -159,10 +114,3 @@ class Publishing:
         except OSError as error:
             _log.warning("the token for other replicas cannot be read: %s", error)
             return ""
-
-
-def _names(settings: Settings, service: str) -> tuple[str, ...]:
-    """DNS names of a certificate for a Service, first the one that is usually asked for."""
-    name = f"{service}.{settings.namespace}"
-    inside = (f"{name}.svc", f"{name}.svc.cluster.local", name)
-    return inside if settings.in_cluster else (*inside, "localhost")

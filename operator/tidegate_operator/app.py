@@ -255,6 +255,7 @@ class Operator:
         return {
             "leading": self._elector.is_leading,
             "epoch": self._elector.epoch,
+            "watching": self._watches.problem or "as it should",
             "versions": dict(self._news.objects.versions),
         }
 

@@ -146,26 +146,36 @@ def test_what_a_watch_has_lost_a_list_finds_and_tells(
     assert f"the watch of AIPolicy had missed: AIPolicy {team}/chat changed" in replica.log
 
 
-def test_when_a_kind_is_taken_away_the_process_ends_with_an_error_and_starts_over(
-    cluster: Cluster, operator: Operators, team: str
+def test_when_a_kind_is_taken_away_others_are_served_and_the_watching_is_begun_again(
+    cluster: Cluster, operator: Operators, team: str, home: str
 ) -> None:
-    """kopf ends on errors that it does not expect; a process that cannot watch must not look alive."""
+    """kopf ends as a whole on errors that it does not expect, and with it the watches of all other kinds."""
     replica = operator().wait_ready()
     replica.may_fail = True
-    cluster.kubectl("delete", "-f", str(ROOT / "crds" / "tidegate.dev_aipolicies.yaml"))
+    cluster.apply(pool(team), policy(team), injected_pod(team, "chat-0"))
+    sidecar = PollingSidecar(cluster, home, team, "chat-0")
+    sidecar.has(replica, pools=["models"])
+    cluster.kubectl("delete", "-f", str(ROOT / "crds" / "tidegate.dev_providercredentials.yaml"))
     try:
-        assert replica.wait() == 1
-        assert "CRITICAL" in replica.log
-        assert "watching ended" in replica.log
+        replica.until(lambda: replica.metric("watch_restarts_total") >= 1, "the watching to be begun again")
+        assert "the watching ended" in replica.log
+        assert "configurations go on being served" in replica.log
+        replica.until(
+            lambda: "the watching ended" in str(replica.facts()["watching"]), "the probe to tell of it"
+        )
+        assert not sidecar.poll(replica)
+        assert sidecar.status == 304
+        cluster.apply(policy(team, suspend=True))
+        replica.until(
+            lambda: sidecar.poll(replica) and sidecar.denials == ["suspended"], "a kill switch meanwhile"
+        )
     finally:
         cluster.install()
 
-    replica.start().wait_ready()
-    cluster.apply(pool(team), policy(team))
-    replica.until(
-        lambda: cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready",
-        "readiness of the policy",
-    )
+    replica.until(lambda: replica.facts()["watching"] == "as it should", "the watching to go on")
+    cluster.apply(policy(team))
+    replica.until(lambda: sidecar.poll(replica) and not sidecar.denials, "a change after it")
+    assert replica.is_ready()
 
 
 def test_rights_that_are_missing_are_named_and_the_replica_is_not_ready(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
@@ -29,6 +30,15 @@ PATHS: Final = {
 """Where each kind is listed and watched."""
 
 
+LONGEST_PAUSE_S: Final = 30.0
+STEADY_NS: Final = 60_000_000_000
+"""Who has watched for so long does not end soon."""
+MAX_THREADS: Final = 4
+"""Threads of kopf, that of now and those that could not end."""
+
+_log = logging.getLogger(__name__)
+
+
 class Watches:
     """Keeps the index up to date."""
 
@@ -43,6 +53,8 @@ class Watches:
         self._sessions: list[aiohttp.ClientSession] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_running = False
+        self.problem = ""
+        """Why nobody watches at the moment; empty while kopf does."""
         self.liveness = Liveness(KINDS, now_ns=time.monotonic_ns(), silent_ms=settings.watch_silent_ms)
         periods = Periods(
             relist_ms=settings.relist_ms,
@@ -63,15 +75,42 @@ class Watches:
         await self._news.listed.wait()
 
     async def watch(self) -> None:
-        """Watch until `stop`.
+        """Watch until `stop`. Where kopf ends by itself it is begun again, after a pause that grows while it ends soon.
 
         Raises:
-            WatchingEndedError: kopf ended by itself.
+            WatchingEndedError: it left too many of its threads behind, which a new process is rid of.
         """
-        settings = self._settings
-        self.is_running = True
-        self.liveness.begin(time.monotonic_ns())
         self._loop = asyncio.get_running_loop()
+        pauses = iter(watching.Pauses(LONGEST_PAUSE_S))
+        while True:
+            begun_ns = time.monotonic_ns()
+            self.liveness.begin(begun_ns)
+            self.is_running = True
+            try:
+                await self._watch_once()
+            except watching.WatchingEndedError as error:
+                if watching.threads() > MAX_THREADS:
+                    raise
+                if time.monotonic_ns() - begun_ns > STEADY_NS:
+                    pauses = iter(watching.Pauses(LONGEST_PAUSE_S))
+                await self._pause(next(pauses), error)
+            if self._stop.is_set():
+                return
+
+    async def _pause(self, pause_s: float, error: watching.WatchingEndedError) -> None:
+        """Wait before the next beginning; lists tell meanwhile what has changed."""
+        self.problem = str(error)
+        self._metrics.watch_restarts.inc()
+        _log.error("%s; it is begun again in %.1f s, and configurations go on being served", error, pause_s)
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._stop.wait()
+        except TimeoutError:
+            for kind in PATHS:
+                self._relisting.ask(kind)
+
+    async def _watch_once(self) -> None:
+        settings = self._settings
         await watching.watch(
             watching.registry(self._news, self.liveness, self._log_in),
             watching.kopf_settings(
@@ -111,5 +150,6 @@ class Watches:
 
     def _kopf_has_listed(self, kind: str) -> None:
         """A list tells what is there; what is there no more, ours has to find out."""
+        self.problem = ""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._relisting.ask, kind)

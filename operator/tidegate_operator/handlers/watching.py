@@ -5,8 +5,8 @@ delete handlers (they write annotations and finalizers, and a finalizer blocks d
 indices (their first fill grows with the square of the objects), peering (it pauses all replicas but one), its
 admission server, its event posting, and the scanning of all kinds and namespaces.
 
-kopf ends the whole operator on errors that it does not expect. That is kept: a process that cannot watch says why and
-ends with an error, and starts over in a state that is known.
+kopf ends as a whole on errors that it does not expect: a definition is deleted, a right is taken away. Then it is begun
+again, with all of its state new, while configurations go on being served (`watches.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class WatchingEndedError(Exception):
-    """kopf has given up; the process cannot know what changes and has to start over."""
+    """kopf has given up; nobody tells what changes until it is begun again."""
 
 
 class Spared(logging.Filter):
@@ -163,8 +163,13 @@ async def watch(
     finally:
         engine.stop()
     if not stop.is_set():
-        raise WatchingEndedError(f"watching ended: {error!r}") from error
+        raise WatchingEndedError(f"the watching ended: {error!r}") from error
     _log.info("watching has ended")
+
+
+def threads() -> int:
+    """Threads of kopf that live."""
+    return sum(isinstance(thread, _Engine) for thread in threading.enumerate())
 
 
 async def _stop_on(stop: asyncio.Event, engine: _Engine) -> None:

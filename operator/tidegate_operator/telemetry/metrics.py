@@ -53,6 +53,9 @@ class Metrics:
         self.missed = self._counter(
             "watch_missed_total", "Changes that a list found and the watch had not told.", ["kind"]
         )
+        self.watch_restarts = self._counter(
+            "watch_restarts_total", "How often the watching ended by itself and was begun again."
+        )
         self.lists_failed = self._counter(
             "lists_failed_total", "Lists that the API server did not answer or refused.", ["kind"]
         )

@@ -87,7 +87,10 @@ def test_the_nearest_word_goes_before(
         ({"ownerReferences": owned("Job", "sync-123", "batch/v1")}, WorkloadName("team", "CronJob", "sync")),
         ({"ownerReferences": owned("Job", "load-123", "batch/v1")}, WorkloadName("team", "Job", "load-123")),
         ({"ownerReferences": owned("Job", "sync", "batch/v1")}, WorkloadName("team", "Job", "sync")),
-        ({"ownerReferences": owned("Job", "sync-1", "x.dev/v1")}, WorkloadName("team", "Job", "sync-1")),
+        (
+            {"ownerReferences": owned("Job", "sync-1", "x.dev/v1")},
+            WorkloadName("team", "Job.x.dev", "sync-1"),
+        ),
         ({"ownerReferences": owned("Node", "node-1", "v1")}, WorkloadName("team", "Pod", "chat-5d4f-x7")),
         ({"ownerReferences": []}, WorkloadName("team", "Pod", "chat-5d4f-x7")),
     ],

@@ -11,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tidegate_operator.inject import names
-from tidegate_operator.inject.document import Document, items
 from tidegate_operator.inject.overrides import Overrides
 from tidegate_operator.inject.quantity import parse_quantity
 from tidegate_operator.inject.template import Family, Startup, Template
@@ -128,16 +127,6 @@ def template_hash(template: Template) -> str:
 def held_bytes(memory_bytes: int) -> int:
     """Bytes of bodies that a sidecar with this memory limit may hold."""
     return max((memory_bytes - _PROCESS_BYTES) // _MEMORY_PER_BYTE, _MIN_HELD_BYTES)
-
-
-def with_trust(sidecar: Document, trust: str) -> Document:
-    """A container that exists, as in the copy of a pod, trusting the authorities of now."""
-    variables = items(sidecar, "env")
-    renewed = [
-        {**it, "value": trust} if it.get("name") == _TRUST and it.get("value", trust) != trust else it
-        for it in variables
-    ]
-    return {**sidecar, "env": renewed} if renewed != [*variables] else sidecar
 
 
 def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str]:

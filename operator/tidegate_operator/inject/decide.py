@@ -162,15 +162,13 @@ def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iter
             DenyReason.TOO_MANY_CONTAINERS,
             f"the pod has {count} containers; with a sidecar it may have {MAX_CONTAINERS}, init containers among them",
         )
+    # What comes with a status is put right, whoever has written it; without one somebody means something else by our names.
     is_ours = is_injected(pod)
     for container in _all_containers(spec):
         name = container.get("name")
         if name == names.CONTAINER:
             if not is_ours:
-                yield Deny(
-                    DenyReason.NAME_TAKEN,
-                    f"a container is named {name}, which is the sidecar's name; give it another name",
-                )
+                yield Deny(DenyReason.NAME_TAKEN, _name_taken(pod))
             continue
         taken = [
             port["containerPort"]
@@ -186,7 +184,7 @@ def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iter
     taken_volumes = [
         volume["name"] for volume in items(spec, "volumes") if volume.get("name") in names.VOLUMES
     ]
-    if taken_volumes and not is_ours:
+    if taken_volumes and read_status(pod) is None:
         yield Deny(
             DenyReason.VOLUME_TAKEN,
             f"a volume is named {taken_volumes[0]}; {', '.join(names.VOLUMES)} are the sidecar's; give it another name",
@@ -201,6 +199,16 @@ def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iter
             "through before the sidecar has started, which would wait for ever; let the mesh use native sidecars, or "
             f"choose {Startup.START}",
         )
+
+
+def _name_taken(pod: Document) -> str:
+    name = names.CONTAINER
+    if read_status(pod) is None:
+        return f"a container is named {name}, which is the sidecar's name; give it another name"
+    return (
+        f"container {name} stands among `containers`, and not among `initContainers` where it was injected: another webhook has "
+        "moved it, or the pod is a copy that was changed; let that webhook leave it where it is"
+    )
 
 
 def _is_guaranteed(spec: Document) -> bool:

@@ -6,14 +6,16 @@ a hundred kilobytes costs what is added to it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_operator.inject import names
-from tidegate_operator.inject.container import container, template_hash, volumes, with_trust
+from tidegate_operator.inject.container import container, template_hash, volumes
 from tidegate_operator.inject.decide import facts_of, is_injected
 from tidegate_operator.inject.document import Document, annotations_of, items, labels_of, part
+from tidegate_operator.inject.enforcing import mended
 from tidegate_operator.inject.environment import OURS, environment
 from tidegate_operator.inject.overrides import Overrides, unknown_annotations
 from tidegate_operator.inject.status import Status, read_status
@@ -52,19 +54,18 @@ def with_sidecar(pod: Document, platform: Platform, overrides: Overrides) -> Inj
     """The pod with its sidecar; given an injected pod, the same pod, but for what others have added since.
 
     A sidecar that is there is moved and not made anew: others may have changed it in between for good reasons, as Istio
-    leads its probes through the proxy. Only one of another template, as in a copy of an older pod, is replaced.
+    leads its probes through the proxy. What enforces is put right, whoever has written it (`enforcing.py`), and one of another
+    template, as in a copy of an older pod, is replaced.
     """
     template, spec = platform.template, dict(part(pod, "spec"))
     before = read_status(pod) if is_injected(pod) else None
-    if before is None or before.template != template_hash(template):
-        sidecar: Document = container(
-            template, platform.trust, _possible(spec, template, overrides), facts_of(pod)
-        )
-        kept = [it for it in items(spec, "volumes") if it.get("name") not in names.VOLUMES]
-        spec["volumes"] = [*kept, *volumes(template)]
-    else:
+    sidecar: Document = container(
+        template, platform.trust, _possible(spec, template, overrides), facts_of(pod)
+    )
+    if before is not None and before.template == template_hash(template):
         found = next(it for it in spec["initContainers"] if it.get("name") == names.CONTAINER)
-        sidecar = with_trust(found, platform.trust)
+        sidecar = mended(found, sidecar, template)
+    spec["volumes"] = _with_volumes(items(spec, "volumes"), volumes(template))
     spec["initContainers"], position = _placed(spec, sidecar, template)
     status, warnings = _lead_to_sidecar(spec, position, template, before or Status(), overrides)
     secrets = items(spec, "imagePullSecrets")
@@ -82,6 +83,27 @@ def with_sidecar(pod: Document, platform: Platform, overrides: Overrides) -> Inj
     }
     result = {**pod, "metadata": metadata, "spec": spec}
     return Injected(result, (*warnings, *unknown_annotations(annotations)))
+
+
+def _with_volumes(found: Sequence[Document], wanted: Sequence[Document]) -> Sequence[Document]:
+    """Ours as they are wanted; the list itself where it has them."""
+    by_name = {it["name"]: it for it in found if it.get("name") in names.VOLUMES}
+    if len(by_name) == len(wanted) and all(_says(by_name.get(it["name"], {}), it) for it in wanted):
+        return found
+    return [*(it for it in found if it.get("name") not in names.VOLUMES), *wanted]
+
+
+def _says(found: Any, wanted: Any) -> bool:
+    """Whether `found` says all that `wanted` does; the API server fills in what is left out."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_says(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_says(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
 
 
 def _possible(spec: Document, template: Template, overrides: Overrides) -> Overrides:

@@ -69,8 +69,8 @@ class Operator:
         self._news = News()
         access = Access(settings.kubeconfig)
         # threads of their own: however many calls of one part wait for their turn, the Lease is renewed
-        self._clients = clients = Clients(access, request_ms=settings.request_ms)
-        self._client = clients.make("cluster", at_once=settings.requests_at_once)
+        self._clients = clients = Clients(access, request_ms=settings.api_server.request_ms)
+        self._client = clients.make("cluster", at_once=settings.api_server.requests_at_once)
         self._elector = Elector(
             client=clients.make("lease", at_once=1),
             namespace=settings.namespace,
@@ -78,9 +78,9 @@ class Operator:
             identity=f"{settings.identity}_{secrets.token_hex(4)}",
             address=settings.advertise,
             terms=Terms(
-                duration_ms=settings.lease_duration_ms,
-                renew_ms=settings.lease_renew_ms,
-                retry_ms=settings.lease_retry_ms,
+                duration_ms=settings.lease.duration_ms,
+                renew_ms=settings.lease.renew_ms,
+                retry_ms=settings.lease.retry_ms,
             ),
             metrics=self._metrics,
             kinds=frozenset(WATCHED),
@@ -107,8 +107,8 @@ class Operator:
             news=self._news,
             may_write=lambda: self._elector.is_leading,
             confirm=self._elector.confirm,
-            period_ms=settings.last_good_ms,
-            retry_ms=settings.status_retry_ms,
+            period_ms=settings.compile.last_good_ms,
+            retry_ms=settings.status.retry_ms,
             changed=asyncio.Event(),
         )
         covering = Covering(
@@ -116,9 +116,9 @@ class Operator:
             news=self._news,
             metrics=self._metrics,
             may_write=lambda: self._elector.is_leading,
-            excluded=(settings.namespace, *settings.excluded_namespaces),
+            excluded=(settings.namespace, *settings.injector.excluded_namespaces),
             identity=self._elector.identity,
-            period_ms=settings.coverage_ms,
+            period_ms=settings.injector.coverage_ms,
         )
         self._work.compiled = (conditions.compiled, keeping.changed.set)
         self._parts: tuple[Part, ...] = (conditions, keeping, covering)
@@ -148,7 +148,9 @@ class Operator:
 
     async def _start(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
         """Bring up one part after the other, each when what it needs is there."""
-        await wait_for_kinds(self._client, retry_max_ms=self._settings.retry_max_ms, tell=self._wait_for)
+        await wait_for_kinds(
+            self._client, retry_max_ms=self._settings.api_server.retry_max_ms, tell=self._wait_for
+        )
         await self._certifying.prepare()
         for name, work in (
             *self._watches.lists(),

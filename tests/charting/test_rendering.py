@@ -126,6 +126,8 @@ def known_variables(module: ModuleType) -> set[str]:
     """By fields, and by what the source names: in full, or without the prefix."""
     source = Path(str(module.__file__)).read_text()
     named = {f"TIDEGATE_{name}" for name in re.findall(r"\"(?:TIDEGATE_)?([A-Z][A-Z_]+)\"", source)}
+    if module is operator_settings:
+        return named | operator_settings.variables().keys()
     return named | {f"TIDEGATE_{it.name.upper()}" for it in dataclasses.fields(module.Settings)}
 
 

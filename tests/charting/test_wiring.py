@@ -13,7 +13,8 @@ from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES
 from tidegate_operator.inject.container import NO_OVERRIDES, PodFacts, container
 from tidegate_operator.inject.settings import CERTIFICATES_FOLDER
 from tidegate_operator.inject.settings import read as read_injector
-from tidegate_operator.settings import INJECTOR_NAME, OWN_NAME
+from tidegate_operator.setting_groups import INJECTOR_NAME
+from tidegate_operator.settings import OWN_NAME
 from tidegate_policy.poll import AUDIENCE
 
 NAMES = (OWN_NAME, INJECTOR_NAME)

@@ -15,7 +15,7 @@ from tidegate_operator.inject import names
 from tidegate_operator.inject.decide import DenyReason, SkipReason
 from tidegate_operator.inject.environment import OURS, SERVED
 from tidegate_operator.inject.settings import Settings as InjectorSettings
-from tidegate_operator.settings import Settings
+from tidegate_operator.settings import variables
 from tidegate_operator.telemetry.metrics import Metrics
 from tidegate_sidecar.policies.failures import FailureKind
 from tidegate_sidecar.telemetry.metrics import Metrics as SidecarMetrics
@@ -91,11 +91,8 @@ def test_every_way_in_which_an_attempt_or_a_call_ends_is_documented() -> None:
 
 def test_every_setting_of_the_operator_is_documented() -> None:
     documented = (ROOT / "docs/operations/operator.md").read_text()
-    named = {"pass_through": "unmatched"}
-    for item in dataclasses.fields(Settings):
-        if item.name not in ("in_cluster", "kubeconfig"):
-            variable = f"TIDEGATE_{named.get(item.name, item.name).upper()}"
-            assert f"`{variable}`" in documented, variable
+    for variable in variables():
+        assert f"`{variable}`" in documented, variable
 
 
 def test_every_setting_of_the_injector_is_documented() -> None:

@@ -20,7 +20,8 @@ from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster.last_good import shard_names
 from tidegate_operator.cluster.lease import LEASE_NAME
 from tidegate_operator.cluster.secrets import CERTIFICATES, INJECTOR_CERTIFICATES
-from tidegate_operator.settings import INJECTOR_NAME, OWN_NAME, WEBHOOK_CONFIGURATION
+from tidegate_operator.setting_groups import INJECTOR_NAME, WEBHOOK_CONFIGURATION
+from tidegate_operator.settings import OWN_NAME
 
 NAMESPACE: Final = "tidegate-system"
 """Where the rendered files put the ServiceAccounts; a chart has its own."""

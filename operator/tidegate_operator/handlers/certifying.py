@@ -27,13 +27,13 @@ class Certifying:
     ) -> None:
         """Nothing is read yet; `client` is for this part alone, and `on_files` takes what is to be served with."""
         settings, elector = common.settings, common.elector
-        interval_s = settings.certificates_ms / 1000
+        interval_s = settings.certificates.period_ms / 1000
         names = service_names(settings, settings.service)
         self._keeper: CertificateKeeper | FolderKeeper
         self._injecting: Injecting | None = None
-        if settings.certificates:
+        if settings.certificates.folder:
             self._keeper = FolderKeeper(
-                Path(settings.certificates), name=names[0], on_files=on_files, interval_s=interval_s
+                Path(settings.certificates.folder), name=names[0], on_files=on_files, interval_s=interval_s
             )
             return
         addresses = () if settings.in_cluster else ("127.0.0.1", "::1")
@@ -45,11 +45,11 @@ class Certifying:
             on_bundle=on_files,
             interval_s=interval_s,
         )
-        configuration = settings.webhook_configuration
+        configuration = settings.injector.webhook_configuration
         self._injecting = Injecting(
             SecretStore(client, settings.namespace, INJECTOR_CERTIFICATES),
             WebhookStore(client, configuration) if configuration else None,
-            Plan(names=service_names(settings, settings.injector_service), addresses=addresses),
+            Plan(names=service_names(settings, settings.injector.service), addresses=addresses),
             bundle=lambda: keeper.bundle,
             may_write=lambda: elector.is_leading,
             interval_s=interval_s,

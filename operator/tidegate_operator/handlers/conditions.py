@@ -30,16 +30,16 @@ class Conditions:
             may_write=lambda: elector.is_leading,
             on_written=news.seen,
             identity=elector.identity,
-            pace=Pace(burst=settings.status_burst, interval_ms=settings.status_interval_ms),
-            retry_ms=settings.status_retry_ms,
+            pace=Pace(burst=settings.status.burst, interval_ms=settings.status.interval_ms),
+            retry_ms=settings.status.retry_ms,
         )
         self._bare_pods = BarePods(
             client=client,
             news=news,
             may_write=lambda: elector.is_leading,
             on_answer=self._mark,
-            period_ms=settings.owners_ms,
-            retry_ms=settings.status_retry_ms,
+            period_ms=settings.lists.owners_ms,
+            retry_ms=settings.status.retry_ms,
         )
         self._statuses = Statuses(
             compiled=lambda: work.reconciler.compiled,
@@ -48,9 +48,9 @@ class Conditions:
             writer=self._writer,
             undecided=work.owning.undecided,
             bare_pods=self._bare_pods,
-            hearing=Hearing(settings.hearing_ms * 1_000_000),
+            hearing=Hearing(settings.sidecars.hearing_ms * 1_000_000),
             may_write=lambda: elector.is_leading,
-            period_ms=settings.acks_ms,
+            period_ms=settings.sidecars.acks_ms,
         )
 
     async def prepare(self) -> None:

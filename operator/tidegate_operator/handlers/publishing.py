@@ -62,7 +62,7 @@ class Publishing:
         )
         elector.on_newer = self.board.wake_all
         peers = ServiceAccount(settings.namespace, settings.service_account)
-        shares = Shares(per_address=settings.connections_per_address)
+        shares = Shares(per_address=settings.sidecars.connections_per_address)
         self._server = ConfigServer(context, self._tokens, peers, shares)
         common.news.on_pod_gone = self._forget
 
@@ -70,7 +70,7 @@ class Publishing:
         """What has to run; connections are served from `start` on."""
         yield "connections of sidecars", self._server.run()
         yield "events of what is enforced no longer", self._reductions.run()
-        if self._settings.peer_token_file:
+        if self._settings.sidecars.peer_token_file:
             yield "acks to the holder of the Lease", self._forwarder.run()
 
     async def start(self) -> Address:
@@ -110,7 +110,7 @@ class Publishing:
     def _token(self) -> str:
         """The operator's own token for our audience; it is replaced in its file before it ends."""
         try:
-            return Path(self._settings.peer_token_file).read_text(encoding="ascii").strip()
+            return Path(self._settings.sidecars.peer_token_file).read_text(encoding="ascii").strip()
         except OSError as error:
             _log.warning("the token for other replicas cannot be read: %s", error)
             return ""

@@ -55,11 +55,11 @@ class Watches:
         self.is_running = False
         self.problem = ""
         """Why nobody watches at the moment; empty while kopf does."""
-        self.liveness = Liveness(KINDS, now_ns=time.monotonic_ns(), silent_ms=settings.watch_silent_ms)
+        self.liveness = Liveness(KINDS, now_ns=time.monotonic_ns(), silent_ms=settings.watch.silent_ms)
         periods = Periods(
-            relist_ms=settings.relist_ms,
-            pause_ms=settings.relist_pause_ms,
-            retry_max_ms=settings.retry_max_ms,
+            relist_ms=settings.lists.relist_ms,
+            pause_ms=settings.lists.relist_pause_ms,
+            retry_max_ms=settings.api_server.retry_max_ms,
         )
         self._relisting = Relisting(
             common.client, common.news, common.metrics, periods, paths=PATHS, on_fall=on_fall
@@ -114,10 +114,10 @@ class Watches:
         await watching.watch(
             watching.registry(self._news, self.liveness, self._log_in),
             watching.kopf_settings(
-                length_ms=settings.watch_length_ms,
-                inactivity_ms=settings.watch_inactivity_ms,
-                request_ms=settings.request_ms,
-                retry_max_ms=settings.retry_max_ms,
+                length_ms=settings.watch.length_ms,
+                inactivity_ms=settings.watch.inactivity_ms,
+                request_ms=settings.api_server.request_ms,
+                retry_max_ms=settings.api_server.retry_max_ms,
             ),
             self._sessions,
             self._stop,

@@ -31,14 +31,14 @@ class Work:
         settings, news, elector = common.settings, common.news, common.elector
         self.compiled: tuple[Callable[[], None], ...] = ()
         self._news = news
-        self._retry_s = settings.status_retry_ms / 1000
+        self._retry_s = settings.status.retry_ms / 1000
         self._last_good = last_good
         self.owning = Owning(
             news=news,
             owners=Owners(common.client),
             compiled=asyncio.Event(),
-            period_ms=settings.owners_ms,
-            retry_ms=settings.status_retry_ms,
+            period_ms=settings.lists.owners_ms,
+            retry_ms=settings.status.retry_ms,
         )
         self.reconciler = Reconciler(
             news=news,
@@ -48,9 +48,9 @@ class Work:
             metrics=common.metrics,
             epoch=lambda: elector.epoch,
             on_compiled=self._compiled,
-            quiet_ms=settings.debounce_ms,
-            at_most_ms=settings.debounce_max_ms,
-            unmatched=settings.pass_through,
+            quiet_ms=settings.compile.debounce_ms,
+            at_most_ms=settings.compile.debounce_max_ms,
+            unmatched=settings.compile.pass_through,
         )
 
     async def prepare(self) -> None:

@@ -15,7 +15,7 @@ from tidegate_operator.inject import expressions
 from tidegate_operator.inject.names import INJECT
 from tidegate_operator.inject.optin import Choice
 from tidegate_operator.inject.review import Entry
-from tidegate_operator.settings import WEBHOOK_CONFIGURATION
+from tidegate_operator.setting_groups import WEBHOOK_CONFIGURATION
 
 NAME: Final = WEBHOOK_CONFIGURATION
 

@@ -31,7 +31,7 @@ from tidegate_operator.index.snapshot import Workload
 from tidegate_operator.publish.acks import PodAck, to_report
 from tidegate_operator.publish.identity import ServiceAccount
 from tidegate_policy import wire
-from tidegate_policy.envelope import AsOf, Tag
+from tidegate_policy.envelope import AsOf, Secrets, Tag
 from tidegate_policy.model import WorkloadIdentity
 from tidegate_policy.poll import Nack, format_as_of
 
@@ -57,6 +57,18 @@ async def test_a_pod_gets_its_configuration_and_who_it_is(
     assert answer.envelope.as_of == AsOf.of(0, {"AIPolicy": 7})
     assert answer.envelope.trust == publisher.bundle.trust
     assert Tag.parse(answer.tag).digest == wire.digest(FIRST)
+
+
+async def test_a_pod_gets_the_secrets_of_its_own_namespace_alone(
+    publisher: Publisher, poller: Poller, token: str
+) -> None:
+    both = {"team-a": Secrets(generation="ours"), "team-b": Secrets(generation="theirs")}
+    publisher.board.publish(replace(edition((CHAT, FIRST)), secrets=both))
+    answer = await poller.poll(token)
+    assert answer.envelope.secrets.generation == "ours"
+    changed = {**both, "team-b": Secrets(generation="theirs, renewed")}
+    publisher.board.publish(replace(edition((CHAT, FIRST)), secrets=changed))
+    assert (await poller.poll(token)).tag == answer.tag, "what others get is no news"
 
 
 async def test_a_pod_can_not_ask_for_the_configuration_of_another(

@@ -61,14 +61,28 @@ async def test_a_replica_that_caught_up_wakes_those_who_were_ahead() -> None:
         assert board.waiting == 0
 
 
-async def test_new_secrets_and_new_authorities_are_for_everybody() -> None:
+async def test_new_secrets_are_for_their_namespace_alone() -> None:
+    board = Board()
+    other = Workload(namespace="team-b", kind="Deployment", name="other")
+    both = edition((CHAT, CONFIG), (other, CONFIG))
+    board.publish(both)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        waiting = Waiting(board, tasks)
+        await waiting.add(SEEN)
+        (poll,) = await waiting.add(Watch(other, SEEN.digest))
+        newer = replace(both, secrets={CHAT.namespace: Secrets(generation="2")})
+        board.publish(newer)
+        assert board.waiting == 1
+        assert not poll.done()
+        assert newer.secrets_for(other.namespace) == Secrets()
+        board.wake_all()
+
+
+async def test_new_authorities_are_for_everybody() -> None:
     board = Board()
     board.publish(edition((CHAT, CONFIG)))
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         waiting = Waiting(board, tasks)
-        await waiting.add(SEEN)
-        board.publish(replace(edition((CHAT, CONFIG)), secrets=Secrets(generation="2")))
-        assert board.waiting == 0
         await waiting.add(SEEN)
         board.announce("pem")
         assert board.waiting == 0

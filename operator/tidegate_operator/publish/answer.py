@@ -134,7 +134,7 @@ def decide(
     if form is None:
         return Unreadable(published, ask.versions)
     identity = pod.identity
-    tag = Tag(form.digest, generation_of(identity, edition.secrets, trust))
+    tag = Tag(form.digest, generation_of(identity, edition.secrets_for(identity.namespace), trust))
     return _compare(
         ask,
         Send(published=form, tag=tag, identity=identity, reduced=unwatched),

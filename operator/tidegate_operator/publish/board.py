@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -60,12 +60,16 @@ class Edition:
     Attributes:
         as_of: of what moment of the cluster.
         published_for: what a workload gets. `KeyError`: the edition does not know the workload, a later one will.
-        secrets: what every sidecar gets beside its configuration.
+        secrets: what the sidecars of a namespace get beside their configuration, by namespace; no other gets it.
     """
 
     as_of: AsOf
     published_for: Callable[[Workload], Published]
-    secrets: Secrets = field(default=Secrets())
+    secrets: Mapping[str, Secrets] = field(default_factory=dict)
+
+    def secrets_for(self, namespace: str) -> Secrets:
+        """What the sidecars of one namespace get."""
+        return self.secrets.get(namespace, Secrets())
 
     def digest_for(self, workload: Workload) -> str:
         """The digest of what a workload gets; empty when the edition does not know it."""
@@ -73,6 +77,14 @@ class Edition:
             return self.published_for(workload).digest
         except KeyError:
             return ""
+
+
+def _renewed(former: Edition | None, newest: Edition) -> frozenset[str]:
+    """The namespaces whose secrets differ."""
+    if former is None or former.secrets is newest.secrets:
+        return frozenset()
+    namespaces = former.secrets.keys() | newest.secrets.keys()
+    return frozenset(it for it in namespaces if former.secrets_for(it) != newest.secrets_for(it))
 
 
 class Watch(NamedTuple):
@@ -120,10 +132,8 @@ class Board:
     def publish(self, edition: Edition) -> None:
         """Serve `edition` from now on, and wake the polls that it has something for."""
         former, self.edition = self.edition, edition
-        if former is not None and former.secrets != edition.secrets:
-            self.wake_all()
-            return
-        self._wake([watch for watch in self._waiting if watch.is_over(edition)])
+        concerned = _renewed(former, edition)
+        self._wake([it for it in self._waiting if it.workload.namespace in concerned or it.is_over(edition)])
 
     def announce(self, trust: str) -> None:
         """Tell every sidecar which authorities to trust from now on."""

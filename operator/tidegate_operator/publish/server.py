@@ -135,7 +135,7 @@ class ConfigServer:
             body = seal(
                 decision.published.body,
                 identity=decision.identity,
-                secrets=board.edition.secrets,
+                secrets=board.edition.secrets_for(decision.identity.namespace),
                 as_of=board.edition.as_of,
                 trust=board.trust,
             )

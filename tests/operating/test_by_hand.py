@@ -104,6 +104,8 @@ def test_other_peoples_conditions_and_fields_are_left_alone(
     cluster: Cluster, operator: Operators, team: str
 ) -> None:
     cluster.apply(pool(team))
+    # nobody has looked at it yet: whoever waits for it by its generation goes on waiting
+    assert cluster.get("providerpool", team, "models")["status"] == {"observedGeneration": -1}
     foreign = {
         "type": "finance.example.com/Audited-2026.v1_a",
         "status": "True",

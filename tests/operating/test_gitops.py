@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tidegate_testing.operators import policy, pool
 
+from tidegate_operator.api.crd import custom_resource_definition
+from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.compile.compiler import compile_snapshot
 from tidegate_operator.index.objects import Objects
 from tidegate_operator.index.snapshot import Workload
@@ -126,6 +128,14 @@ def test_nobody_waits_for_pods_that_are_not_there_and_everybody_for_those_that_a
     assert cluster.has(pods=1) == dict.fromkeys(BUILDERS, "InProgress/Pending")
     assert cluster.has(pods=1, programmed=1) == dict.fromkeys(BUILDERS, "Current/Programmed")
     assert cluster.has() == without
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda it: it.name)
+def test_an_object_that_no_operator_has_seen_is_in_progress(kind: Any) -> None:
+    """The API server writes this status as the object is created: without one, kstatus takes it for settled."""
+    (version,) = custom_resource_definition(kind)["spec"]["versions"]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"]
+    assert kstatus({"metadata": {"generation": 1}, "status": status}) is Progress.IN_PROGRESS
 
 
 def test_pods_that_nobody_governs_make_their_own_policy_wait_and_nothing_else() -> None:

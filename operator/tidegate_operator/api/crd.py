@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from tidegate_operator.api.durations import Duration
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.section import Section
+from tidegate_operator.api.status import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ class _Generator(GenerateJsonSchema):
 
 def _root(kind: Kind) -> Schema:
     spec = structural_schema(kind.spec, "spec")
-    status = structural_schema(kind.status, "status")
+    status = structural_schema(kind.status, "status") | {"default": {"observedGeneration": UNSEEN}}
     return {
         "description": kind.description,
         "type": "object",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from tidegate_operator.api.aipolicy import TargetKind
 from tidegate_operator.api.fields import Items, Name, ObjectName, Text, Whole
@@ -17,6 +17,9 @@ _CONDITION_TYPE = (
 )
 _CONDITION_REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 Generation = Annotated[int, Whole(0, 2**53 - 1)]
+UNSEEN: Final = -1
+"""`observedGeneration` of an object that no operator has looked at yet: tools that wait for an object take one without a
+status for settled."""
 PodCount = Annotated[int, Whole(0, 1_000_000)]
 
 
@@ -93,8 +96,8 @@ class ProviderStatus(Section):
 class ObjectStatus(Section):
     """The fields that every status has."""
 
-    observed_generation: Generation | None = None
-    """metadata.generation of the object that the status is about."""
+    observed_generation: Annotated[int, Whole(UNSEEN, 2**53 - 1)] | None = None
+    """metadata.generation of the object that the status is about; -1 until it has been looked at."""
     conditions: Annotated[tuple[Condition, ...], Items(max_items=64, keys=("type",))] = ()
     """The state of the object."""
 

@@ -8,7 +8,7 @@ come from another process and are bounded before they are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
@@ -70,9 +70,9 @@ def format_as_of(as_of: AsOf) -> str:
     return wire.encode(as_of).decode()
 
 
-def parse_as_of(text: str) -> AsOf:
-    """The moment in an `AS_OF` header; `DecodeError` when it is none."""
-    return wire.decode(AsOf, _bounded(text).encode())
+def parse_as_of(text: str, on_unknown: Callable[[str], None] = lambda _: None) -> AsOf:
+    """The moment in an `AS_OF` header; `DecodeError` when it is none. What a later release adds is passed over and told."""
+    return wire.decode_message(AsOf, _bounded(text).encode(), on_unknown)
 
 
 def format_versions(versions: Iterable[int]) -> str:

@@ -4,6 +4,10 @@ Canonical: keys sorted, no white space, UTF-8, enums by value, every field writt
 out. Equal values have equal bytes, so the digest names a configuration on every replica. Decoding is strict: an unknown
 or missing field, a wrong type or an unknown word is a `DecodeError` with the path; a foreign `schema_version` is seen
 before anything else, so that a newer document is refused for its version and not for a field that came with it.
+
+Messages between processes (acknowledgements, moments) are read by `decode_message`, since replicas of two releases send
+them to each other in every upgrade: fields that the reader does not know are passed over and counted. A writer whose message
+would mean something else without a field names it in `requires`, and is refused by a reader that does not know it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import types
+from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -20,6 +25,8 @@ from tidegate_policy.errors import DecodeError, SchemaVersionError
 from tidegate_policy.model import ADDED, SUPPORTED_SCHEMA_VERSIONS, CompiledConfig
 
 T = TypeVar("T")
+
+_MAX_SHOWN = 80
 
 MAX_DEPTH = 16
 """Nesting that a document of the contract can have; deeper input is refused before it costs anything."""
@@ -58,6 +65,56 @@ def decode_config(data: bytes) -> CompiledConfig:
 def decode(kind: type[T], data: bytes) -> T:
     """Read one dataclass of the contract that carries no schema version of its own."""
     return cast("T", _read(kind, _load(data), "", 0))
+
+
+def decode_message(kind: type[T], data: bytes, on_unknown: Callable[[str], None] = lambda _: None) -> T:
+    """Read one message of the contract, which may be of a later release.
+
+    Args:
+        kind: of the message, as this release knows it.
+        data: JSON.
+        on_unknown: told the path of each field that is passed over, a name of the sender's choice.
+
+    Raises:
+        DecodeError: it says what it should not in a field that is known, or `requires` names one that is not.
+    """
+    document = _load(data)
+    if isinstance(document, dict) and "requires" in document:
+        _check_required(kind, document.pop("requires"))
+    return cast("T", _read(kind, _without_unknown(kind, document, "", on_unknown, 0), "", 0))
+
+
+def _check_required(kind: type, required: object) -> None:
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise DecodeError("requires", f"expected a list of fields, found {_kind(required)}")
+    for name in required:
+        if name not in _fields(kind):
+            raise DecodeError(
+                "requires",
+                f"the sender insists on the field {name[:_MAX_SHOWN]!r}, which this release does not know; upgrade it",
+            )
+
+
+def _without_unknown(
+    kind: object, value: object, path: str, on_unknown: Callable[[str], None], depth: int
+) -> object:
+    """The value with what this release knows of it."""
+    if depth > MAX_DEPTH:
+        raise DecodeError(path, f"nested deeper than {MAX_DEPTH}")
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        fields = _fields(kind)
+        kept = {}
+        for name, member in value.items():
+            below = _join(path, str(name))
+            if name in fields:
+                kept[name] = _without_unknown(fields[name][0], member, below, on_unknown, depth + 1)
+            else:
+                on_unknown(below)
+        return kept
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis and isinstance(value, list):
+        (inner, _) = get_args(kind)
+        return [_without_unknown(inner, item, f"{path}[]", on_unknown, depth + 1) for item in value]
+    return value
 
 
 def _load(data: bytes) -> object:

@@ -63,8 +63,9 @@ class Reviewer:
 class Observed:
     """`PublishObserver` into metrics."""
 
-    def __init__(self, open_polls: Gauge, answers: Counter, forwards: Counter) -> None:
+    def __init__(self, open_polls: Gauge, answers: Counter, forwards: Counter, unknown: Counter) -> None:
         """Count here."""
+        self._unknown = unknown
         self._open_polls = open_polls
         self._answers = answers
         self._forwards = forwards
@@ -76,6 +77,10 @@ class Observed:
     def answered(self, result: str) -> None:
         """A request was answered."""
         self._answers.labels(result).inc()
+
+    def passed_over(self) -> None:
+        """A message had a field that this release does not know."""
+        self._unknown.inc()
 
     def forwarded(self, result: str) -> None:
         """A batch of acks was brought to the leader."""

@@ -40,7 +40,7 @@ class Publishing:
         self.book = AckBook()
         reviewer = Reviewer(client)
         self._tokens = TokenVerifier(SigningKeys(reviewer), reviewer)
-        observer = Observed(metrics.open_polls, metrics.answers, metrics.forwards)
+        observer = Observed(metrics.open_polls, metrics.answers, metrics.forwards, metrics.unknown_fields)
         self._forwarder = Forwarder(
             leader=self._leader,
             token=self._token,

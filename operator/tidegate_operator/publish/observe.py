@@ -27,9 +27,16 @@ class PublishObserver(Protocol):
         """A batch of acks was brought to the leader: `taken` or `failed`."""
         ...
 
+    def passed_over(self) -> None:
+        """A message had a field that this release does not know."""
+        ...
+
 
 class Unobserved:
     """Counts nothing."""
+
+    def passed_over(self) -> None:
+        """Nobody wants to know."""
 
     def polls_open(self, count: int) -> None:
         """Nobody wants to know."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -50,8 +50,8 @@ def bearer(headers: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def read_ask(headers: Mapping[str, str]) -> Ask:
-    """What a poll says.
+def read_ask(headers: Mapping[str, str], on_unknown: Callable[[str], None]) -> Ask:
+    """What a poll says; `on_unknown` is told of each field that is passed over.
 
     Raises:
         DecodeError: a header is there and does not say what it should.
@@ -61,6 +61,6 @@ def read_ask(headers: Mapping[str, str]) -> Ask:
         versions=parse_versions(headers.get(SCHEMA_VERSIONS, "")),
         has=Tag.parse(has) if has else None,
         refused=Nack.parse(refused) if refused else None,
-        as_of=parse_as_of(as_of) if as_of else None,
+        as_of=parse_as_of(as_of, on_unknown) if as_of else None,
         wait_s=parse_wait(headers.get("prefer", "")),
     )

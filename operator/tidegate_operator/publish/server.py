@@ -83,6 +83,11 @@ class ConfigServer:
         self._server.pre_shutdown()
         await self._server.shutdown(CLOSE_S)
 
+    def _passed_over(self, field: str) -> None:
+        self._context.observer.passed_over()
+        if self._log_sparingly.lets("unknown field"):
+            _log.info("a field of a later release is passed over: %s", field[:100])
+
     def _refused(self) -> None:
         self._context.observer.answered("too_many_connections")
         if self._log_sparingly.lets("too many connections"):
@@ -107,7 +112,7 @@ class ConfigServer:
             with self._polls.open():
                 caller = await self._caller(request)
                 try:
-                    ask = read_ask(request.headers)
+                    ask = read_ask(request.headers, self._passed_over)
                 except DecodeError as error:
                     raise ProblemError(400, "bad_request", str(error)) from error
                 return await self._respond(request, await self._polls.decide(caller, ask))
@@ -162,7 +167,7 @@ class ConfigServer:
             )
         try:
             async with asyncio.timeout(BODY_S):
-                report = wire.decode(AckReport, await request.read())
+                report = wire.decode_message(AckReport, await request.read(), self._passed_over)
         except TimeoutError as error:
             raise ProblemError(408, "body_timeout", f"the body did not come within {BODY_S} s") from error
         except (DecodeError, web.RequestPayloadError, web.HTTPRequestEntityTooLarge) as error:

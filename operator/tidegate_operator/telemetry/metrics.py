@@ -80,6 +80,10 @@ class Metrics:
             "Batches of acknowledgements brought to the holder of the Lease, by result.",
             ["result"],
         )
+        self.unknown_fields = self._counter(
+            "unknown_fields_total",
+            "Fields of messages of sidecars and replicas that this release does not know and passed over.",
+        )
         self.events = self._counter("events_total", "Events posted, by type.", ["type"])
         self.workloads_without_sidecar = self._gauge(
             "workloads_without_sidecar",

@@ -185,6 +185,9 @@ class Observer:
     def forwarded(self, result: str) -> None:
         self.answered(result)
 
+    def passed_over(self) -> None:
+        self.answered("unknown field")
+
     async def until(self, predicate: Callable[[Observer], bool]) -> None:
         async with asyncio.timeout(20):
             while not predicate(self):

@@ -67,6 +67,46 @@ def test_what_made_the_owner_is_the_workload_once_it_is_known(api: str, kind: st
     assert [str(it) for it in pods.by_workload()] == [f"team/{kind}/chat-5d4f"]
 
 
+def answered(pods: Pods) -> None:
+    for _, owner in pods.unknown_owners():
+        pods.learn(
+            owner.uid, Owner(api="apps/v1", kind="Deployment", name=owner.name, uid=f"top-{owner.uid}")
+        )
+
+
+def test_what_a_pod_has_for_an_owner_is_not_asked_again_however_many_there_are() -> None:
+    """With a bound below the number of owners each answer would push out one that is needed, without end."""
+    pods = Pods(idle_owners=3)
+    for number in range(10):
+        pods.seen(a_pod(f"chat-{number}", owner=("ReplicaSet", f"chat-{number}")))
+    answered(pods)
+    assert pods.unknown_owners() == ()
+    assert len(pods.by_workload()) == 10
+
+
+def test_of_owners_without_a_pod_those_used_last_are_remembered() -> None:
+    pods = Pods(idle_owners=2)
+    for name in ("a", "b", "c"):
+        pods.seen(a_pod(name, version=1, owner=("ReplicaSet", name)))
+    answered(pods)
+    for name in ("c", "a", "b"):
+        pods.gone(a_pod(name, version=2, owner=("ReplicaSet", name)))
+    for name in ("a", "b", "c"):
+        pods.seen(a_pod(f"{name}-2", version=3, owner=("ReplicaSet", name)))
+    assert [owner.name for _, owner in pods.unknown_owners()] == ["c"]
+
+
+def test_an_owner_that_changes_is_asked_about() -> None:
+    pods = Pods(idle_owners=0)
+    pods.seen(a_pod(version=1, owner=("ReplicaSet", "one")))
+    answered(pods)
+    pods.seen(a_pod(version=2, owner=("ReplicaSet", "one")))
+    assert pods.unknown_owners() == ()
+    pods.seen(a_pod(version=3, owner=("ReplicaSet", "two")))
+    assert [owner.name for _, owner in pods.unknown_owners()] == ["two"]
+    assert "owners known: 0" in repr(pods)
+
+
 def test_a_pod_that_nobody_made_is_a_workload_of_its_own() -> None:
     pods = Pods()
     pods.seen(a_pod("alone"))

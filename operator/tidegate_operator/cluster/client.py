@@ -23,7 +23,13 @@ import urllib3
 from kubernetes import client as kubernetes_client
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
-from tidegate_operator.cluster.errors import NoAccessError, RefusedError, UnreachableError, refused
+from tidegate_operator.cluster.errors import (
+    NoAccessError,
+    RefusedError,
+    UnreachableError,
+    UnstableListError,
+    refused,
+)
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
@@ -226,11 +232,18 @@ class ClusterClient:
                 return None
             raise
 
-    async def list(self, path: str, *, labels: str = "", accept: str = "application/json") -> Answer:
-        """Read all objects of a collection, in chunks of one consistent moment."""
+    async def list(
+        self, path: str, *, labels: str = "", fields: str = "", accept: str = "application/json"
+    ) -> Answer:
+        """Read all objects of a collection, in chunks of one consistent moment.
+
+        Raises:
+            UnstableListError: it is not known of what moment the list is, so it is no evidence that something is gone.
+            ClusterError: a chunk could not be read.
+        """
         items: list[dict[str, Any]] = []
         version = 0
-        async for chunk in self._chunks(path, {"labelSelector": labels}, accept):
+        async for chunk in self._chunks(path, {"labelSelector": labels, "fieldSelector": fields}, accept):
             items += chunk.get("items") or []
             version = int(chunk["metadata"]["resourceVersion"])
         return Answer(items=tuple(items), version=version)
@@ -256,11 +269,17 @@ class ClusterClient:
     async def _chunks(
         self, path: str, selectors: Mapping[str, str], accept: str, limit: int = _CHUNK
     ) -> AsyncIterator[dict[str, Any]]:
+        # without a resourceVersion the list is of now; with 0 it would be of any moment before
         query = {"limit": str(limit)} | {key: value for key, value in selectors.items() if value}
+        moment = ""
         while True:
             chunk = await self.request("GET", path, query=query, accept=accept)
+            metadata = chunk.get("metadata") or {}
+            version = str(metadata.get("resourceVersion") or "")
+            check_moment(path, version, moment or version)
+            moment = version
             yield chunk
-            token = chunk["metadata"].get("continue")
+            token = metadata.get("continue")
             if not token:
                 return
             query["continue"] = token
@@ -311,6 +330,20 @@ def _read(what: str, status: int, data: bytes) -> Any:
     if isinstance(document, dict) and document.get("kind") == "Status":
         raise refused(what, status, str(document.get("reason") or ""), str(document.get("message") or ""))
     raise refused(what, status, "", " ".join(data[:_SHOWN_CHARACTERS].decode(errors="replace").split()))
+
+
+def check_moment(path: str, version: str, first: str) -> None:
+    """Check that a chunk of a list is of a known moment, the same as the first chunk.
+
+    Raises:
+        UnstableListError: it is not.
+    """
+    if not version.isdecimal() or not int(version):
+        raise UnstableListError(f"the list of {path} has resourceVersion {version!r}, which is no moment")
+    if version != first:
+        raise UnstableListError(
+            f"the list of {path} began at resourceVersion {first} and went on at {version}"
+        )
 
 
 def object_path(api: str, plural: str, namespace: str, name: str = "", subresource: str = "") -> str:

@@ -30,6 +30,10 @@ class UnreachableError(ClusterError):
     level = logging.DEBUG
 
 
+class UnstableListError(ClusterError):
+    """A list does not say of which moment it is, or its parts are of several: what it lacks may be there nevertheless."""
+
+
 class RefusedError(ClusterError):
     """The server answered with an error.
 

@@ -12,7 +12,7 @@ from tidegate_operator.api.aipolicy import TargetKind
 from tidegate_operator.cluster.client import METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.handlers.news import News
-from tidegate_operator.index.pods import INJECTED_LABEL
+from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
 from tidegate_operator.status.population import (
     Governed,
     Place,
@@ -30,7 +30,6 @@ MAX_PER_ROUND: Final = 64
 """Namespaces that are counted again in one round; the others have their turn in the next."""
 
 _BARE: Final = f"{INJECTED_LABEL}!=true"
-_LIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 @dataclass(slots=True)
@@ -129,7 +128,7 @@ class BarePods:
         for place in by_account:
             whole = Place(namespace, TargetKind.NAMESPACE.value, namespace)
             tally = Tally((whole,), {})
-            fields = f"{_LIVE},spec.serviceAccountName={place.name}"
+            fields = f"{NOT_ENDED},spec.serviceAccountName={place.name}"
             async for page in self.client.pages(path, labels=_BARE, fields=fields, accept=METADATA_LIST):
                 tally.take(page)
             self._answer({place: tally.counts[whole]})
@@ -137,7 +136,7 @@ class BarePods:
         if not others:
             return
         tally = Tally(others, selectors(self.news.objects.held.values()))
-        async for page in self.client.pages(path, labels=_BARE, fields=_LIVE, accept=METADATA_LIST):
+        async for page in self.client.pages(path, labels=_BARE, fields=NOT_ENDED, accept=METADATA_LIST):
             tally.take(page)
         self._answer(tally.counts)
 

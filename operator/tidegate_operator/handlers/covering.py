@@ -14,7 +14,7 @@ from tidegate_operator.cluster.errors import ClusterError, ConflictError, Forbid
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.part import Tasks
-from tidegate_operator.index.pods import INJECTED_LABEL
+from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
 from tidegate_operator.inject.coverage import Count, Lack, WorkloadName, injected_pods
 from tidegate_operator.inject.shortfall import Shortfalls, examine, note
 from tidegate_operator.telemetry.metrics import Metrics
@@ -32,7 +32,6 @@ _LISTED: Final[Mapping[str, tuple[str, str]]] = {
     "DaemonSet": ("apps/v1", "daemonsets"),
 }
 NOT_INJECTED: Final = f"{INJECTED_LABEL}!=true"
-NOT_ENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class _Regarding(NamedTuple):

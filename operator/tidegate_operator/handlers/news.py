@@ -112,13 +112,19 @@ class News:
         else:
             self.compiling.mark(self.objects.gone(kind, document))
 
-    def relisted(self, kind: str, documents: Iterable[Mapping[str, Any]], version: int) -> tuple[str, ...]:
-        """Take in a list of everything; what had been missed, in words."""
+    def lacks(self, kind: str, metadata: Mapping[str, Any]) -> bool:
+        """Whether a list has a newer form of an object than is known."""
+        return self.pods.lacks(metadata) if kind == POD else self.objects.lacks(kind, metadata)
+
+    def relisted(
+        self, kind: str, documents: Iterable[Mapping[str, Any]], version: int, unchanged: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Take in a list of everything: forms, and the uids of what is known as it is; what had been missed, in words."""
         missed: tuple[str, ...] = ()
         if kind == POD:
-            self._pods_changed(is_changed=self.pods.relisted(documents, version))
+            self._pods_changed(is_changed=self.pods.relisted(documents, version, unchanged))
         else:
-            found = self.objects.relisted(kind, documents, version)
+            found = self.objects.relisted(kind, documents, version, unchanged)
             # also without a change: the versions of what is published are higher now
             self.compiling.mark(max(found.change, Change.STATUS))
             missed = (*(f"{ref} changed" for ref in found.missed), *(f"{ref} is gone" for ref in found.gone))

@@ -4,6 +4,10 @@ A watch that had to begin anew (after 410, or a long outage) tells what is there
 watch that died without a sound tells nothing; a sidecar may have seen more than this replica, by way of another one.
 In each case a list settles it. It also shows when resourceVersions fall, which they do only when etcd was restored from
 a backup: then nothing that is remembered can be compared with anything any more.
+
+The first list has whole objects. Those after it have metadata alone: what is newer than known is read by name, and only
+where that is much, everything is listed whole again. A list is of one moment, the newest; one that does not say its
+moment is no list (`client.py`), so nothing is taken for gone because of it, and no version for fallen.
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
 
 from tidegate_operator.cluster.client import METADATA_LIST, Answer, ClusterClient
-from tidegate_operator.cluster.errors import ClusterError
+from tidegate_operator.cluster.errors import ClusterError, UnstableListError
 from tidegate_operator.handlers.news import POD, News
 from tidegate_operator.handlers.watching import INJECTED_PODS
 from tidegate_operator.index.objects import NAMESPACE
+from tidegate_operator.index.pods import NOT_ENDED
 from tidegate_operator.telemetry.metrics import Metrics
 
+MAX_READ: Final = 50
+"""Objects that are read one by one after a list; more of them are listed whole."""
 _SHOWN = 5
 _log = logging.getLogger(__name__)
 
@@ -103,14 +112,17 @@ class Relisting:
         """List once; what was news, and the newest version of it."""
         is_first = kind in self._news.unlisted
         before = self._news.objects.versions.get(kind, 0)
-        answer = await self._read(kind)
+        answer = await self._read(kind, is_whole=is_first)
         if answer.version < before:
             # a list that began after `before` had been seen cannot be older, in one history; once may be a bad answer
-            answer = await self._read(kind)
+            answer = await self._read(kind, is_whole=is_first)
         if answer.version < before:
             self._on_fall(kind, before, answer.version)
             return (), 0
-        missed = self._news.relisted(kind, answer.items, answer.version)
+        if is_first or kind == NAMESPACE:
+            missed = self._news.relisted(kind, answer.items, answer.version)
+        else:
+            answer, missed = await self._take_metadata(kind, answer)
         if is_first:
             _log.info("%s: %d objects at version %d", kind, len(answer.items), answer.version)
         return missed, max((int(it["metadata"]["resourceVersion"]) for it in answer.items), default=0)
@@ -121,10 +133,33 @@ class Relisting:
         more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
         _log.warning("the watch of %s had missed: %s%s", kind, ", ".join(missed[:_SHOWN]), more)
 
-    async def _read(self, kind: str) -> Answer:
-        labels = INJECTED_PODS if kind == POD else ""
-        accept = METADATA_LIST if kind == NAMESPACE else "application/json"
-        return await self._client.list(self._paths[kind], labels=labels, accept=accept)
+    async def _take_metadata(self, kind: str, answer: Answer) -> tuple[Answer, tuple[str, ...]]:
+        """Read what is newer than known, and take it in; the list, and what had been missed."""
+        newer = [it["metadata"] for it in answer.items if self._news.lacks(kind, it["metadata"])]
+        if len(newer) > MAX_READ:
+            whole = await self._read(kind, is_whole=True)
+            if whole.version < answer.version:
+                raise UnstableListError(
+                    f"two lists of {kind} in a row fell from {answer.version} to {whole.version}"
+                )
+            return whole, self._news.relisted(kind, whole.items, whole.version)
+        documents = [await self._client.find(self._path_of(kind, it)) for it in newer]
+        unchanged = {str(it["metadata"]["uid"]) for it in answer.items} - {str(it["uid"]) for it in newer}
+        found = [it for it in documents if it is not None]
+        return answer, self._news.relisted(kind, found, answer.version, unchanged)
+
+    def _path_of(self, kind: str, metadata: Mapping[str, Any]) -> str:
+        base, _, plural = self._paths[kind].rpartition("/")
+        namespace = metadata.get("namespace")
+        parts = (*(("namespaces", namespace) if namespace else ()), plural, metadata["name"])
+        return "/".join((base, *(quote(str(it), safe="") for it in parts)))
+
+    async def _read(self, kind: str, *, is_whole: bool) -> Answer:
+        path = self._paths[kind]
+        accept = "application/json" if is_whole and kind != NAMESPACE else METADATA_LIST
+        if kind == POD:
+            return await self._client.list(path, labels=INJECTED_PODS, fields=NOT_ENDED, accept=accept)
+        return await self._client.list(path, accept=accept)
 
     def _backoff_s(self, failures: int) -> float:
         longest_ms = min(100 * 2 ** min(failures, 20), self._periods.retry_max_ms)

@@ -145,12 +145,20 @@ class Objects:
         known.gone[uid] = version
         return self._forget(known, _ref(kind, document), uid)
 
-    def relisted(self, kind: str, documents: Iterable[Mapping[str, Any]], version: int) -> Relisted:
-        """Take in all objects of a kind as they were at `version`."""
+    def lacks(self, kind: str, metadata: Mapping[str, Any]) -> bool:
+        """Whether a list has a newer form of an object than is known."""
+        known, uid, version = self._kinds[kind], str(metadata["uid"]), int(metadata["resourceVersion"])
+        held = known.held.get(_ref(kind, {"metadata": metadata}))
+        return known.gone.get(uid, 0) < version and (held is None or held.version < version)
+
+    def relisted(
+        self, kind: str, documents: Iterable[Mapping[str, Any]], version: int, unchanged: Iterable[str] = ()
+    ) -> Relisted:
+        """Take in all objects of a kind as they were at `version`: forms, and the uids of those that are known as they are."""
         known = self._kinds[kind]
         was_listed = known.is_listed
         change, missed = Change.NOTHING, []
-        present: set[str] = set()
+        present = set(unchanged)
         for document in documents:
             present.add(str(document["metadata"]["uid"]))
             news = self.seen(kind, document)

@@ -7,7 +7,7 @@ made it, and where that is a ReplicaSet or a Job, what made that one has to be l
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +20,8 @@ INJECTED_LABEL: Final = "tidegate.dev/injected"
 SIDECAR_CONTAINER: Final = "tidegate-sidecar"
 """The container that the injector adds."""
 
-MAX_OWNERS: Final = 20_000
-"""Answers about owners that are remembered, the latest used; each is some two hundred bytes."""
+MAX_IDLE_OWNERS: Final = 20_000
+"""Answers about owners that no pod has at the moment: of these, the ones used last are kept; each is some two hundred bytes."""
 
 _PASSED_ON = ("ReplicaSet", "Job")
 """Kinds that are usually made by another one, which is then the workload."""
@@ -53,6 +53,8 @@ _PER_POD_LABELS: Final = frozenset(
 """Labels that controllers add; without them, all pods of one template are one workload with the same labels."""
 
 _ENDED = ("Succeeded", "Failed")
+NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
+"""A field selector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +95,14 @@ class Pod:
 class Pods:
     """The injected pods that run or will."""
 
-    def __init__(self) -> None:
-        """Nothing is known yet."""
+    def __init__(self, *, idle_owners: int = MAX_IDLE_OWNERS) -> None:
+        """Nothing is known yet; `idle_owners` answers are kept of owners that no pod has."""
+        self._most_idle = idle_owners
         self._pods: dict[str, Pod] = {}
-        self._owners: OrderedDict[str, Owner | None] = OrderedDict()
+        self._owners: dict[str, Owner | None] = {}
+        self._uses: Counter[str] = Counter()
+        """Uid of an owner to the number of its pods: their answers stay, or each look-up would push out another one."""
+        self._idle: OrderedDict[str, None] = OrderedDict()
         self._gone: dict[str, int] = {}
         self._begun: dict[str, None] = {}
         self.is_listed = False
@@ -117,6 +123,8 @@ class Pods:
             return False
         if not is_injected(document) or has_ended(document):
             return self._remove(pod.uid)
+        self._use(pod.owner)
+        self._leave(before)
         self._pods[pod.uid] = pod
         # Those of the first list have begun some time or other; one that is new later has begun since the last look.
         is_news = self.is_listed if before is None else not before.has_begun
@@ -131,9 +139,17 @@ class Pods:
         self._gone[uid] = int(metadata["resourceVersion"])
         return self._remove(uid)
 
-    def relisted(self, documents: Iterable[Mapping[str, Any]], version: int) -> bool:
-        """Take in all injected pods as they were at `version`; whether something changed."""
-        present, is_changed = set(), not self.is_listed
+    def lacks(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a list has a newer form of a pod than is known."""
+        uid, version = str(metadata["uid"]), int(metadata["resourceVersion"])
+        pod = self._pods.get(uid)
+        return self._gone.get(uid, 0) < version and (pod is None or pod.version < version)
+
+    def relisted(
+        self, documents: Iterable[Mapping[str, Any]], version: int, unchanged: Iterable[str] = ()
+    ) -> bool:
+        """Take in all injected pods as they were at `version`: forms, and the uids of known ones; whether something changed."""
+        present, is_changed = set(unchanged), not self.is_listed
         for document in documents:
             present.add(str(document["metadata"]["uid"]))
             is_changed |= self.seen(document)
@@ -164,9 +180,8 @@ class Pods:
     def learn(self, uid: str, owner: Owner | None) -> None:
         """The controller of the owner with this uid; None when it has none, or is gone."""
         self._owners[uid] = owner
-        self._owners.move_to_end(uid)
-        while len(self._owners) > MAX_OWNERS:
-            self._owners.popitem(last=False)
+        if not self._uses[uid]:
+            self._rest(uid)
 
     def workload(self, pod: Pod) -> Workload | None:
         """What a pod belongs to; None while its owner's owner is not known."""
@@ -185,7 +200,31 @@ class Pods:
 
     def _remove(self, uid: str) -> bool:
         self._begun.pop(uid, None)
-        return self._pods.pop(uid, None) is not None
+        pod = self._pods.pop(uid, None)
+        self._leave(pod)
+        return pod is not None
+
+    def _use(self, owner: Owner | None) -> None:
+        if owner is not None:
+            self._uses[owner.uid] += 1
+            self._idle.pop(owner.uid, None)
+
+    def _leave(self, pod: Pod | None) -> None:
+        if pod is None or pod.owner is None:
+            return
+        self._uses[pod.owner.uid] -= 1
+        if not self._uses[pod.owner.uid]:
+            del self._uses[pod.owner.uid]
+            self._rest(pod.owner.uid)
+
+    def _rest(self, uid: str) -> None:
+        """Keep the answer for pods that may come, for as long as there is room."""
+        if uid in self._owners:
+            self._idle[uid] = None
+            self._idle.move_to_end(uid)
+        while len(self._idle) > self._most_idle:
+            gone, _ = self._idle.popitem(last=False)
+            del self._owners[gone]
 
     def _needs_look_up(self, owner: Owner) -> bool:
         return owner.qualified_kind in _PASSED_ON and owner.uid not in self._owners

@@ -20,6 +20,7 @@ from tidegate_operator.cluster.discovery import wait_for_kinds
 from tidegate_operator.cluster.elector import Elector
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.lease import Terms
+from tidegate_operator.cluster.secrets import SEALS, SecretStore
 from tidegate_operator.handlers.certifying import Certifying
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.conditions import WRITERS, Conditions
@@ -28,12 +29,14 @@ from tidegate_operator.handlers.keeping import Keeping
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.part import Part
 from tidegate_operator.handlers.publishing import Publishing
+from tidegate_operator.handlers.sealing import Sealing
 from tidegate_operator.handlers.watches import Watches
 from tidegate_operator.handlers.work import Work
 from tidegate_operator.index.objects import WATCHED
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.health import Health, HealthServer
 from tidegate_operator.telemetry.metrics import Metrics
+from tidegate_policy.envelope import AsOf
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +98,13 @@ class Operator:
             metrics=self._metrics,
         )
         self._watches = Watches(common, access, self._versions_fell)
-        self._publishing = Publishing(common, self._watches.catch_up)
+        self._sealing = Sealing(
+            store=SecretStore(clients.make("seals", at_once=1), settings.namespace, SEALS),
+            may_write=lambda: self._elector.is_leading,
+            confirm=self._elector.confirm,
+            interval_s=settings.certificates.period_ms / 1000,
+        )
+        self._publishing = Publishing(common, self._catch_up, lambda: self._sealing.seals)
         last_good = LastGoodStore(clients.make("last-good", at_once=1), settings.namespace, self._metrics)
         self._work = Work(common, self._publishing.board, last_good)
         self._certifying = Certifying(common, clients.make("certificates", at_once=1), self._publishing.use)
@@ -155,6 +164,7 @@ class Operator:
         for name, work in (
             *self._watches.lists(),
             *self._certifying.tasks(),
+            *self._sealing.tasks(),
             *self._publishing.tasks(),
         ):
             start(name, work)
@@ -170,6 +180,8 @@ class Operator:
                 start(name, work)
         self._wait_for(self._certifying.waiting_for)
         await self._certifying.ready()
+        self._wait_for("there is no key for seals yet: the holder of the Lease makes it")
+        await self._sealing.ready()
         address = await self._publishing.start()
         if not self._elector.address:
             self._elector.address = str(address)
@@ -199,6 +211,13 @@ class Operator:
         await self._publishing.close()
         await self._health.stop()
         self._clients.close()
+
+    def _catch_up(self, ahead: AsOf) -> None:
+        """A sidecar has been told more than this replica knows, by an operator."""
+        if ahead.epoch > self._elector.epoch:
+            # Unless the Lease says otherwise at the next look, it is of a backup: epochs are written nowhere else.
+            self._elector.raise_epoch(above=ahead.epoch)
+        self._watches.catch_up(ahead)
 
     def _lease_changed(self) -> None:
         for part in (self._certifying, *self._parts):

@@ -16,7 +16,7 @@ from typing import Final
 
 from tidegate_policy import wire
 from tidegate_policy.errors import DecodeError, SchemaVersionError
-from tidegate_policy.model import SUPPORTED_SCHEMA_VERSIONS, CompiledConfig, WorkloadIdentity
+from tidegate_policy.model import ADDED, SUPPORTED_SCHEMA_VERSIONS, CompiledConfig, WorkloadIdentity
 
 MAX_ENVELOPE_BYTES: Final = 16 * 2**20
 """Nobody sends or reads a longer one."""
@@ -35,10 +35,12 @@ class AsOf:
         epoch: raised by the control plane when versions fall (etcd was restored); a higher one wins over all versions.
         versions: for each kind that the author watches the newest resourceVersion seen, sorted. A kind that is not there
             is one that the author knows nothing of, as a release before the one that brought it.
+        seal: by which operators know their own word; to others it says nothing, and they give it back as it is.
     """
 
     epoch: int = 0
     versions: tuple[tuple[str, int], ...] = ()
+    seal: str = field(default="", compare=False, metadata={ADDED: True})
 
     @classmethod
     def of(cls, epoch: int, versions: Mapping[str, int]) -> AsOf:

@@ -93,9 +93,9 @@ class Elector:
             return ""
         return self._record.address
 
-    def raise_epoch(self) -> None:
-        """Have the epoch raised with the next renewal; it is the holder's to do."""
-        self._wanted_epoch = self.epoch + 1
+    def raise_epoch(self, above: int = 0) -> None:
+        """Have the epoch raised with the next renewal, above what is known and `above`; it is the holder's to do."""
+        self._wanted_epoch = max(self._wanted_epoch, self.epoch + 1 if not above else above + 1)
 
     async def run(self) -> None:
         """Hold the Lease whenever it can be had."""

@@ -19,7 +19,7 @@ from tidegate_operator.api.kinds import GROUP, KINDS
 from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster.last_good import shard_names
 from tidegate_operator.cluster.lease import LEASE_NAME
-from tidegate_operator.cluster.secrets import CERTIFICATES, INJECTOR_CERTIFICATES
+from tidegate_operator.cluster.secrets import CERTIFICATES, INJECTOR_CERTIFICATES, SEALS
 from tidegate_operator.setting_groups import INJECTOR_NAME, WEBHOOK_CONFIGURATION
 from tidegate_operator.settings import OWN_NAME
 
@@ -155,10 +155,10 @@ OPERATOR: Final = Account(
         Right(why="RBAC has no create by name", verbs=("create",), resources=("configmaps", "secrets")),
         Right(why="last good forms", verbs=("get", "update"), resources=("configmaps",), names=shard_names()),
         Right(
-            why="our certificates, and the injector's",
+            why="our certificates, the injector's, and the keys of seals",
             verbs=("get", "update"),
             resources=("secrets",),
-            names=(CERTIFICATES, INJECTOR_CERTIFICATES),
+            names=(CERTIFICATES, INJECTOR_CERTIFICATES, SEALS),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Two Secrets of the operator's namespace, by name: its certificates, and the injector's. No other Secret is ever read."""
+"""Secrets of the operator's namespace, by name: its certificates, the injector's, keys of seals. No other Secret is ever read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tidegate_operator.cluster.errors import ConflictError
 CERTIFICATES: Final = "tidegate-certificates"
 INJECTOR_CERTIFICATES: Final = "tidegate-injector-certificates"
 """What the injector mounts; no authority's key is in it."""
+
+SEALS: Final = "tidegate-seals"
+"""Keys by which replicas know what they have told sidecars."""
 
 _TYPE: Final = "Opaque"
 """Of Secrets that are made here."""

@@ -20,6 +20,7 @@ from tidegate_operator.publish.forward import Forwarder, Leader
 from tidegate_operator.publish.identity import ServiceAccount
 from tidegate_operator.publish.keys import SigningKeys
 from tidegate_operator.publish.polls import Context
+from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.server import ConfigServer
 from tidegate_operator.publish.tokens import TokenVerifier
 from tidegate_operator.settings import Address
@@ -31,7 +32,9 @@ _log = logging.getLogger(__name__)
 class Publishing:
     """Serves configurations and gathers what sidecars say to them."""
 
-    def __init__(self, common: Common, on_behind: Callable[[AsOf], None]) -> None:
+    def __init__(
+        self, common: Common, on_behind: Callable[[AsOf], None], seals: Callable[[], Seals | None]
+    ) -> None:
         """Nothing is served yet; `on_behind` is told when a sidecar has seen more than this replica."""
         settings, client, metrics, elector = common.settings, common.client, common.metrics, common.elector
         self._settings = settings
@@ -59,6 +62,7 @@ class Publishing:
             on_behind=on_behind,
             on_reduced=self._reductions.offer,
             newer_kinds=lambda: elector.newer_kinds,
+            seals=seals,
         )
         elector.on_newer = self.board.wake_all
         peers = ServiceAccount(settings.namespace, settings.service_account)

@@ -73,9 +73,12 @@ class Relisting:
         self._paths = paths
         self._on_fall = on_fall
         self._asked = {kind: asyncio.Event() for kind in paths}
+        self._at_least = dict.fromkeys(paths, 0)
+        """The newest versions that operators have told sidecars of: a list that is older is of a backup."""
 
-    def ask(self, kind: str) -> None:
-        """List a kind soon."""
+    def ask(self, kind: str, *, at_least: int = 0) -> None:
+        """List a kind soon; some operator has seen the version `at_least`."""
+        self._at_least[kind] = max(self._at_least[kind], at_least)
         self._asked[kind].set()
 
     async def follow(self, kind: str) -> None:
@@ -111,7 +114,7 @@ class Relisting:
     async def _list(self, kind: str) -> tuple[tuple[str, ...], int]:
         """List once; what was news, and the newest version of it."""
         is_first = kind in self._news.unlisted
-        before = self._news.objects.versions.get(kind, 0)
+        before = max(self._news.objects.versions.get(kind, 0), self._at_least[kind])
         answer = await self._read(kind, is_whole=is_first)
         if answer.version < before:
             # a list that began after `before` had been seen cannot be older, in one history; once may be a bad answer

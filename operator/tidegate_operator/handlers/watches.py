@@ -128,11 +128,11 @@ class Watches:
         self._stop.set()
 
     def catch_up(self, ahead: AsOf) -> None:
-        """A sidecar says that it has seen more; a list shows whether there is more."""
+        """A sidecar has been told more; a list shows whether there is more, or etcd was restored."""
         mine = self._news.objects.versions
         for kind, version in ahead.versions:
             if kind in PATHS and version > mine.get(kind, 0):
-                self._relisting.ask(kind)
+                self._relisting.ask(kind, at_least=version)
 
     def count(self) -> None:
         """Bring the ages of the watches into the metrics."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tidegate_operator.publish.acks import AckBook, PodAck
@@ -18,6 +18,7 @@ from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.identity import PodDirectory, PodFacts
 from tidegate_operator.publish.observe import PublishObserver, Sparing, Unobserved
 from tidegate_operator.publish.requests import ProblemError
+from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.tokens import Caller
 from tidegate_policy.envelope import AsOf
 from tidegate_policy.poll import MAX_WAIT_S
@@ -63,9 +64,9 @@ class Context:
         book: takes what sidecars say.
         observer: counts.
         on_ack: told each word of a pod that came to this replica itself, to forward it.
-        on_behind: told, a few times a minute at most, that a sidecar has seen more than this replica. It is the
-            sidecar's own word: reason enough to look again, not to believe it.
+        on_behind: told, a few times a minute at most, that a sidecar has seen more than this replica.
         on_reduced: told the pod that gets an envelope which knows nothing of kinds that it has enforced, and these kinds.
+        seals: the keys of now; None: moments are not sealed, and all are believed.
         newer_kinds: those that a live replica watches and this one does not.
         monotonic_ns: the clock of `book`.
         random: numbers in [0, 1) for jitter.
@@ -80,6 +81,7 @@ class Context:
     on_behind: Callable[[AsOf], None] = _ignore
     on_reduced: Callable[[PodFacts, frozenset[str]], None] = _ignore_reduced
     newer_kinds: Callable[[], frozenset[str]] = frozenset
+    seals: Callable[[], Seals | None] = lambda: None
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     random: Callable[[], float] = chance.random
 
@@ -134,6 +136,7 @@ class Polls:
             ProblemError: the pod cannot be served.
         """
         context = self._context
+        ask = self._believed(ask)
         now = asyncio.get_running_loop().time
         deadline = now() + min(ask.wait_s, context.bounds.wait_s) * (1 - context.random() / 10)
         is_noted = False
@@ -153,6 +156,16 @@ class Polls:
                 if not isinstance(decision, Wait) or left_s <= 0:
                     return _settled(decision)
                 await context.board.changed(decision.watch, left_s)
+
+    def _believed(self, ask: Ask) -> Ask:
+        """What the sidecar says, without a moment that no operator has sealed: nobody can be kept waiting by it."""
+        seals = self._context.seals()
+        if ask.as_of is None or seals is None or seals.is_genuine(ask.as_of):
+            return ask
+        self._context.observer.answered("as_of_not_sealed")
+        if self._log_sparingly.lets("not sealed"):
+            _log.warning("a sidecar says that it has seen a moment which no operator has sealed: passed over")
+        return replace(ask, as_of=None)
 
     def _find(self, caller: Caller) -> PodFacts:
         """The caller as the operator sees it: whose configuration it gets does not depend on its own word."""

@@ -133,7 +133,9 @@ class ConfigServer:
         board = self._context.board
         # Whoever decided has seen an edition, and there is one from then on.
         assert board.edition is not None  # noqa: S101
-        headers = {AS_OF: format_as_of(board.edition.as_of), "cache-control": "no-store"}
+        seals = self._context.seals()
+        as_of = board.edition.as_of if seals is None else seals.sealed(board.edition.as_of)
+        headers = {AS_OF: format_as_of(as_of), "cache-control": "no-store"}
         if isinstance(decision, Send):
             headers["etag"] = str(decision.tag)
             headers["content-type"] = "application/json"
@@ -141,7 +143,7 @@ class ConfigServer:
                 decision.published.body,
                 identity=decision.identity,
                 secrets=board.edition.secrets_for(decision.identity.namespace),
-                as_of=board.edition.as_of,
+                as_of=as_of,
                 trust=board.trust,
             )
             self._context.observer.answered("sent")

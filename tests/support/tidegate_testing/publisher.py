@@ -25,6 +25,7 @@ from tidegate_operator.publish.board import Board, Edition, Published
 from tidegate_operator.publish.identity import KeySet, PodFacts, Refused, Reviewed, ServiceAccount
 from tidegate_operator.publish.keys import SigningKeys
 from tidegate_operator.publish.polls import Bounds, Context
+from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.server import ConfigServer
 from tidegate_operator.publish.tls import trusting_context
 from tidegate_operator.publish.tokens import TokenVerifier
@@ -241,6 +242,7 @@ async def running_publisher(
     grace_s: float = 5,
     port: int = 0,
     per_address: int = 512,
+    seals: Seals | None = None,
     **bounds: Any,
 ) -> AsyncIterator[Publisher]:
     """A replica that listens; it is stopped at the end of the block."""
@@ -256,6 +258,7 @@ async def running_publisher(
         observer=observer,
         on_ack=heard.put_nowait,
         on_behind=behind.append,
+        seals=lambda: seals,
         random=lambda: 0.0,
     )
     server = ConfigServer(context, tokens, OPERATOR, Shares(per_address=per_address))

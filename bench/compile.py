@@ -136,7 +136,7 @@ def policy(namespace: str, at: int, *, requests: int = 100) -> Document:
     target = {"kind": "Deployment", "name": f"app-{at}"} if at else {"kind": "Namespace", "name": namespace}
     spec = {
         "targetRefs": [target],
-        "providerPools": [{"name": "models"}, {"name": "shared", "namespace": PLATFORM}],
+        "poolRefs": [{"name": "models"}, {"name": "shared", "namespace": PLATFORM}],
         "allowModels": ["model-1*", "model-2"],
         "rateLimits": [{"name": f"limit-{it}", "requests": requests, "per": "1m"} for it in range(3)],
         "timeouts": {"request": "5m"},

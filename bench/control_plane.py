@@ -142,7 +142,7 @@ def burden(cluster: Cluster) -> None:
         "metadata": {"name": "default", "namespace": space},
     }
     cluster.apply(account, injected_pod(space, "pod-0"), pool(space, "large", providers=providers))
-    cluster.apply(policy(space, "large", selector={}, providerPools=[{"name": "large"}], rateLimits=limits))
+    cluster.apply(policy(space, "large", selector={}, poolRefs=[{"name": "large"}], rateLimits=limits))
 
 
 async def edits(

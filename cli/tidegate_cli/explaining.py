@@ -164,7 +164,7 @@ class _Teller:
                 effect = self._counted(next(limits))
             elif setting.name == "identity":
                 effect = f"the consumer is {self.facts.consumer}"
-            elif setting.name == "providerPools" and self.pool:
+            elif setting.name == "poolRefs" and self.pool:
                 effect = f"{self.pool.source} serves it"
             elif setting.name in ("timeouts", "retry") and self.pool:
                 value = _timeouts(self.pool) if setting.name == "timeouts" else _retry(self.pool)

@@ -44,7 +44,7 @@ kind: AIPolicy
 metadata: {name: chat}
 spec:
   targetRefs: [{kind: Deployment, name: chat}]
-  providerPools: [{name: models}]
+  poolRefs: [{name: models}]
   rateLimits:
   - {name: calls, requests: 5, per: 1m}
 """

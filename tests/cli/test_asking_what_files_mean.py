@@ -140,7 +140,7 @@ def test_explain_says_where_each_rule_is_written(write: Write, pool: str, policy
     assert values["retry"].startswith("at most 3 attempts, after ")
     places = {row[0]: row[-1] for row in say}
     assert places == {
-        "providerPools": "policy.yaml:6",
+        "poolRefs": "policy.yaml:6",
         "timeouts": "pool.yaml:4",
         "retry": "pool.yaml:4",
         "identity": "policy.yaml:9",

@@ -159,7 +159,7 @@ def test_text_that_is_not_utf8_is_said_with_its_line(write: Write) -> None:
 
 
 DANGLING = {
-    "to a pool": ("{name: models}]", "{name: modles}]", "p.yaml:6: AIPolicy/chat: spec.providerPools[0]"),
+    "to a pool": ("{name: models}]", "{name: modles}]", "p.yaml:6: AIPolicy/chat: spec.poolRefs[0]"),
     "to a credential": (
         "OpenAI}",
         "OpenAI, credentialRefs: [{name: key}]}",

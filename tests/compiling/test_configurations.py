@@ -61,7 +61,7 @@ metadata: {name: chat, namespace: team-a}
 spec:
   targetRefs: [{kind: Deployment, name: chat}]
   mode: Shadow
-  providerPools: [{name: chat, namespace: ai-platform}]
+  poolRefs: [{name: chat, namespace: ai-platform}]
   allowModels: ["o*", "gpt-4o*"]
   rateLimits:
   - {name: per-user, mode: Enforce, requests: 60, per: 1m, burst: 10, key: [{type: Model}, {type: Consumer}]}
@@ -225,7 +225,7 @@ def test_a_suspended_pool_stays_in_the_configuration_as_such(compiled: Compile, 
 def test_base_urls_end_without_a_slash(compiled: Compile, provider: str, base_url: str) -> None:
     compilation = compiled(
         f"{{kind: ProviderPool, metadata: {{name: p}}, spec: {{providers: [{provider}]}}}}\n---\n"
-        "{kind: AIPolicy, metadata: {name: p}, spec: {selector: {}, providerPools: [{name: p}]}}"
+        "{kind: AIPolicy, metadata: {name: p}, spec: {selector: {}, poolRefs: [{name: p}]}}"
     )
     (config,) = compilation.configs.values()
     assert config.pools[0].providers[0].base_url == base_url

@@ -43,7 +43,7 @@ def test_a_workload_without_policy_is_denied(compiled: Compile) -> None:
             Denial(
                 code=DenialCode.NO_POLICY,
                 reason="No AIPolicy applies to this workload. Create one in its namespace whose targetRefs or selector "
-                "names it, with the providerPools it may use.",
+                "names it, with the poolRefs it may use.",
             ),
         )
     )
@@ -51,7 +51,7 @@ def test_a_workload_without_policy_is_denied(compiled: Compile) -> None:
 
 def test_a_suspended_policy_denies_what_it_applies_to(compiled: Compile, said: Said) -> None:
     """The kill switch stops traffic; what another policy allows does not matter."""
-    compilation = compiled(CHAT + policy("providerPools: [{name: chat}]", "open") + policy("suspend: true"))
+    compilation = compiled(CHAT + policy("poolRefs: [{name: chat}]", "open") + policy("suspend: true"))
     (denial,) = only(compilation).denials
     assert denial == Denial(
         code=DenialCode.SUSPENDED,
@@ -65,7 +65,7 @@ def test_a_suspended_policy_denies_what_it_applies_to(compiled: Compile, said: S
 
 def test_an_invalid_policy_denies_what_it_applies_to(compiled: Compile, said: Said) -> None:
     """Nobody can say what it would have allowed, so another policy's pools do not help."""
-    compilation = compiled(CHAT + policy("providerPools: [{name: chat}]", "open") + policy("mode: Off"))
+    compilation = compiled(CHAT + policy("poolRefs: [{name: chat}]", "open") + policy("mode: Off"))
     (denial,) = only(compilation).denials
     problem = "spec.mode: expected one of Enforce, Shadow, found 'Off'"
     assert denial == Denial(
@@ -90,20 +90,20 @@ def test_without_any_pool_the_closest_policy_is_named(compiled: Compile, said: S
     (denial,) = only(compilation).denials
     assert denial == Denial(
         code=DenialCode.NO_POLICY,
-        reason="No policy that applies names a pool; set spec.providerPools in one of: AIPolicy team-a/chat, "
+        reason="No policy that applies names a pool; set spec.poolRefs in one of: AIPolicy team-a/chat, "
         "ClusterAIPolicy floor.",
         source=POLICY,
     )
     assert said(compilation) == [
         (
-            "Warning NotEnforced: AIPolicy team-a/chat: spec.providerPools: no policy that applies names a pool: every "
+            "Warning NotEnforced: AIPolicy team-a/chat: spec.poolRefs: no policy that applies names a pool: every "
             "call is refused (for team-a/Deployment/chat)"
         )
     ]
 
 
 def test_when_no_pool_is_left_the_reason_says_why(compiled: Compile) -> None:
-    (denial,) = only(compiled(CHAT + policy("providerPools: [{name: caht}]"))).denials
+    (denial,) = only(compiled(CHAT + policy("poolRefs: [{name: caht}]"))).denials
     assert denial == Denial(
         code=DenialCode.NO_POLICY,
         reason="AIPolicy team-a/chat names no pool that can be used: there is no ProviderPool caht in namespace team-a.",
@@ -113,7 +113,7 @@ def test_when_no_pool_is_left_the_reason_says_why(compiled: Compile) -> None:
 
 def test_an_object_whose_last_valid_form_is_in_force_says_so(read: Callable[[str], Snapshot]) -> None:
     """A bad edit of a good object denies nobody."""
-    snapshot = read(CHAT + policy("providerPools: [{name: chat}]"))
+    snapshot = read(CHAT + policy("poolRefs: [{name: chat}]"))
     edited = tuple(replace(stored, problem="spec.mode: no") for stored in snapshot.policies)
     compilation = compile_snapshot(replace(snapshot, policies=edited))
     assert only(compilation).denials == ()
@@ -123,7 +123,7 @@ def test_an_object_whose_last_valid_form_is_in_force_says_so(read: Callable[[str
 
 def test_an_object_that_is_defined_twice_is_in_force_in_neither_form(compiled: Compile, said: Said) -> None:
     """Which of the two would be meant, nobody can say; and the order of files must not decide."""
-    twice = policy("providerPools: [{name: chat}]") + policy("providerPools: [{name: chat}], mode: Shadow")
+    twice = policy("poolRefs: [{name: chat}]") + policy("poolRefs: [{name: chat}], mode: Shadow")
     compilation = compiled(CHAT + twice)
     (denial,) = only(compilation).denials
     assert denial.code is DenialCode.NO_POLICY

@@ -20,16 +20,16 @@ from tidegate_policy.wire import encode
 
 SPECS = """
 AIPolicy:
-- {targetRefs: [{kind: Deployment, name: chat}], providerPools: [{name: one}, {name: two}], allowModels: [m1, x]}
-- {targetRefs: [{kind: Deployment, name: chat}, {kind: Namespace, name: NS}], providerPools: [{name: two}],
+- {targetRefs: [{kind: Deployment, name: chat}], poolRefs: [{name: one}, {name: two}], allowModels: [m1, x]}
+- {targetRefs: [{kind: Deployment, name: chat}, {kind: Namespace, name: NS}], poolRefs: [{name: two}],
    timeouts: {request: 20m}, rateLimits: [{name: r, requests: 5, per: 1s, key: [{type: Consumer}]}]}
-- {selector: {matchLabels: {app: chat}}, providerPools: [{name: one, namespace: ai}], retry: {maxAttempts: 9},
+- {selector: {matchLabels: {app: chat}}, poolRefs: [{name: one, namespace: ai}], retry: {maxAttempts: 9},
    identity: {consumer: {source: Header, header: {name: x-a}}}}
 - {selector: {}, suspend: true, timeouts: {request: 3m}}
-- {targetRefs: [{kind: ServiceAccount, name: bot}], timeouts: {connect: 1s}, providerPools: [{name: gone}, {name: one}]}
+- {targetRefs: [{kind: ServiceAccount, name: bot}], timeouts: {connect: 1s}, poolRefs: [{name: gone}, {name: one}]}
 - {mode: Off, targetRefs: [{kind: Job, name: nightly}]}
 ClusterAIPolicy:
-- {namespaceSelector: {}, providerPools: [{name: one, namespace: ai}], allowModels: ["m*"]}
+- {namespaceSelector: {}, poolRefs: [{name: one, namespace: ai}], allowModels: ["m*"]}
 - {namespaceSelector: {matchLabels: {team: a}}, identity: {consumer: {source: Header, header: {name: x-b}}}}
 - {namespaceSelector: {}, allowModels: [m2], identity: {consumer: {source: Header, header: {name: x-c}}}}
 - {namespaceSelector: 1}

@@ -36,7 +36,7 @@ def pool(name: str, *providers: str) -> str:
 def policy(spec: str, pools: str = "{name: first}", name: str = "it", target: str = "chat") -> str:
     return (
         f"{{kind: AIPolicy, metadata: {{name: {name}}}, spec: {{targetRefs: [{{kind: Deployment, name: {target}}}], "
-        f"providerPools: [{pools}], {spec}}}}}\n---\n"
+        f"poolRefs: [{pools}], {spec}}}}}\n---\n"
     )
 
 
@@ -121,7 +121,7 @@ def test_a_model_that_two_pools_have_is_told_with_the_one_that_serves_it(
     text = FIRST + second + policy("mode: Enforce", "{name: first}, {name: second}")
     assert said(compiled(text)) == [
         (
-            "Warning Overridden: AIPolicy default/it: spec.providerPools[1]: ProviderPool default/first stands before "
+            "Warning Overridden: AIPolicy default/it: spec.poolRefs[1]: ProviderPool default/first stands before "
             "ProviderPool default/second and serves what both have: gpt-4o, small"
         )
     ]
@@ -141,7 +141,7 @@ def test_a_pool_behind_one_that_serves_any_model_is_told(compiled: Compile, said
     )
     assert said(compiled(text)) == [
         (
-            "Warning Overridden: AIPolicy default/it: spec.providerPools[1]: ProviderPool default/open stands before "
+            "Warning Overridden: AIPolicy default/it: spec.poolRefs[1]: ProviderPool default/open stands before "
             "ProviderPool default/first and serves any model of the OpenAI dialect, since one of its providers lists none: "
             "this pool serves none of them"
         )

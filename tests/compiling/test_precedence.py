@@ -40,12 +40,12 @@ TARGETS = {
 def policy(name: str, target: str, spec: str, created: str = "") -> str:
     """A policy attached at one level."""
     if target == "cluster":
-        pools = "" if "providerPools" in spec else "providerPools: [{name: pool, namespace: team-a}], "
+        pools = "" if "poolRefs" in spec else "poolRefs: [{name: pool, namespace: team-a}], "
         head = f"kind: ClusterAIPolicy, metadata: {{name: {name}"
         spec = f"namespaceSelector: {{}}, {pools}{spec}"
     else:
         head = f"kind: AIPolicy, metadata: {{name: {name}, namespace: team-a"
-        spec = f"{TARGETS[target]}, providerPools: [{{name: pool}}], {spec}"
+        spec = f"{TARGETS[target]}, poolRefs: [{{name: pool}}], {spec}"
     created = f", creationTimestamp: '{created}'" if created else ""
     return f"{{{head}{created}}}, spec: {{{spec}}}}}\n---\n"
 
@@ -271,7 +271,7 @@ def test_pools_come_from_the_closest_policy_alone(compiled: Compile, said: Said)
         "{kind: ProviderPool, metadata: {name: other, namespace: team-a}, "
         "spec: {providers: [{name: a, type: OpenAI}]}}\n---\n"
     )
-    floor = policy("floor", "cluster", "providerPools: [{name: other, namespace: team-a}]")
+    floor = policy("floor", "cluster", "poolRefs: [{name: other, namespace: team-a}]")
     compilation = compiled(BASE + other + policy("near", "workload", "mode: Enforce") + floor)
     assert [pool.source.name for pool in config(compilation).pools] == ["pool"]
     assert said(compilation) == []
@@ -317,7 +317,7 @@ def test_an_explanation_names_the_source_of_each_value_and_what_lost(compiled: C
         (it.name, it.value, it.source.name if it.source else None, it.path) for it in explanation.settings
     ]
     assert found == [
-        ("providerPools", "team-a/pool", "near", ("spec", "providerPools")),
+        ("poolRefs", "team-a/pool", "near", ("spec", "poolRefs")),
         ("timeouts", "request 2m", "near", ("spec", "timeouts")),
         ("retry", "", None, ()),
         ("identity", "", None, ()),

@@ -28,9 +28,9 @@ KEY = """{kind: ProviderCredential, metadata: {name: key, namespace: ai},
 POOL = """{kind: ProviderPool, metadata: {name: models, namespace: ai}, spec: {allowedNamespaces: {from: All},
   providers: [{name: one, type: OpenAI, credentialRefs: [{name: key}], models: [{name: gpt-4o}]}]}}"""
 CLUSTER = """{kind: ClusterAIPolicy, metadata: {name: floor}, spec: {namespaceSelector: {matchLabels: {ai: 'on'}},
-  providerPools: [{name: models, namespace: ai}]}}"""
+  poolRefs: [{name: models, namespace: ai}]}}"""
 POLICY = """{kind: AIPolicy, metadata: {name: chat, namespace: team-a}, spec: {selector: {matchLabels: {app: chat}},
-  providerPools: [{name: models, namespace: ai}], allowModels: [gpt-4o], timeouts: {request: 1m}}}"""
+  poolRefs: [{name: models, namespace: ai}], allowModels: [gpt-4o], timeouts: {request: 1m}}}"""
 ALL = (PEOPLE, CHAT, KEY, POOL, CLUSTER, POLICY)
 
 

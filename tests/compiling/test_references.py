@@ -39,7 +39,7 @@ def pool(name: str, *, namespace: str = "ai", allowed: str = "{from: Same}", pro
 def policy(pools: str, *, namespace: str = "team-a") -> str:
     return (
         f"{{kind: AIPolicy, metadata: {{name: chat, namespace: {namespace}}}, "
-        f"spec: {{targetRefs: [{{kind: Deployment, name: chat}}], providerPools: [{pools}]}}}}\n---\n"
+        f"spec: {{targetRefs: [{{kind: Deployment, name: chat}}], poolRefs: [{pools}]}}}}\n---\n"
     )
 
 
@@ -80,7 +80,7 @@ def test_a_pool_of_another_namespace_has_to_permit(
     compilation = compiled(NAMESPACES + pool("chat", allowed=allowed) + policy("{name: chat, namespace: ai}"))
     assert pools_of(compilation) == (["chat"] if permitted else [])
     refused = (
-        "Error RefNotPermitted: AIPolicy team-a/chat: spec.providerPools[0]: ProviderPool ai/chat does not allow this "
+        "Error RefNotPermitted: AIPolicy team-a/chat: spec.poolRefs[0]: ProviderPool ai/chat does not allow this "
         "namespace; its spec.allowedNamespaces has to"
     )
     assert said(compilation) == ([] if permitted else [refused])
@@ -90,7 +90,7 @@ def test_a_cluster_policys_pool_has_to_permit_each_namespace(compiled: Compile, 
     """Whether a namespace may use a pool is for the pool's owner to say, whoever wrote the policy."""
     floor = (
         "{kind: ClusterAIPolicy, metadata: {name: floor}, "
-        "spec: {namespaceSelector: {}, providerPools: [{name: chat, namespace: ai}]}}"
+        "spec: {namespaceSelector: {}, poolRefs: [{name: chat, namespace: ai}]}}"
     )
     allowed = "{from: Selector, selector: {matchLabels: {ai: 'on'}}}"
     compilation = compiled(NAMESPACES + pool("chat", allowed=allowed) + floor)
@@ -99,7 +99,7 @@ def test_a_cluster_policys_pool_has_to_permit_each_namespace(compiled: Compile, 
     assert {key.namespace for key in compilation.configs} == {"team-a", "team-b"}
     assert said(compilation) == [
         (
-            "Error RefNotPermitted: ClusterAIPolicy floor: spec.providerPools[0]: ProviderPool ai/chat does not allow this "
+            "Error RefNotPermitted: ClusterAIPolicy floor: spec.poolRefs[0]: ProviderPool ai/chat does not allow this "
             "namespace; its spec.allowedNamespaces has to (for team-b/Deployment/chat)"
         )
     ]
@@ -108,7 +108,7 @@ def test_a_cluster_policys_pool_has_to_permit_each_namespace(compiled: Compile, 
 def test_namespaces_share_a_class_where_the_pool_is_for_all(compiled: Compile) -> None:
     floor = (
         "{kind: ClusterAIPolicy, metadata: {name: floor}, "
-        "spec: {namespaceSelector: {}, providerPools: [{name: chat, namespace: ai}]}}"
+        "spec: {namespaceSelector: {}, poolRefs: [{name: chat, namespace: ai}]}}"
     )
     compilation = compiled(NAMESPACES + pool("chat", allowed="{from: All}") + floor)
     assert [key.namespace for key in compilation.configs] == [""]
@@ -121,7 +121,7 @@ def test_a_missing_pool_is_told_with_those_there_and_the_rest_serves(compiled: C
     assert config_of(compilation).denials == ()
     assert said(compilation) == [
         (
-            "Error RefNotFound: AIPolicy team-a/chat: spec.providerPools[0]: there is no ProviderPool tow in namespace "
+            "Error RefNotFound: AIPolicy team-a/chat: spec.poolRefs[0]: there is no ProviderPool tow in namespace "
             "team-a; those there: one, two"
         )
     ]
@@ -138,7 +138,7 @@ def test_names_of_pools_that_a_namespace_may_not_use_are_not_told_to_it(
 def test_a_policy_that_applies_to_nothing_is_checked_all_the_same(compiled: Compile, said: Said) -> None:
     text = (
         "{kind: AIPolicy, metadata: {name: chat, namespace: team-a}, "
-        "spec: {targetRefs: [{kind: Job, name: none}], providerPools: [{name: gone}]}}"
+        "spec: {targetRefs: [{kind: Job, name: none}], poolRefs: [{name: gone}]}}"
     )
     assert [line.split(":")[0] for line in said(compiled(NAMESPACES + text))] == [
         "Error RefNotFound",
@@ -154,8 +154,8 @@ def test_an_invalid_pool_is_as_good_as_none_and_its_problem_is_told_to_its_names
     compilation = compiled(NAMESPACES + broken + own + policy("{name: bad, namespace: ai}, {name: bad}"))
     problem = "spec.providers: expected at least 1 item, found none; remove the field if it is not meant"
     assert said(compilation) == [
-        "Error RefNotFound: AIPolicy team-a/chat: spec.providerPools[0]: ProviderPool ai/bad is not in force",
-        f"Error RefNotFound: AIPolicy team-a/chat: spec.providerPools[1]: ProviderPool team-a/bad is not in force: {problem}",
+        "Error RefNotFound: AIPolicy team-a/chat: spec.poolRefs[0]: ProviderPool ai/bad is not in force",
+        f"Error RefNotFound: AIPolicy team-a/chat: spec.poolRefs[1]: ProviderPool team-a/bad is not in force: {problem}",
         f"Error Invalid: ProviderPool ai/bad: : not in force: {problem}",
         f"Error Invalid: ProviderPool team-a/bad: : not in force: {problem}",
     ]
@@ -173,8 +173,8 @@ def test_a_pool_that_is_named_twice_is_used_once(compiled: Compile, said: Said) 
     assert pools_of(compilation) == ["own"]
     assert said(compilation) == [
         (
-            "Warning Overridden: AIPolicy team-a/chat: spec.providerPools[1]: names ProviderPool team-a/own again, as "
-            "providerPools[0] does; remove one of them"
+            "Warning Overridden: AIPolicy team-a/chat: spec.poolRefs[1]: names ProviderPool team-a/own again, as "
+            "poolRefs[0] does; remove one of them"
         )
     ]
 
@@ -256,7 +256,7 @@ def test_a_pool_without_any_provider_left_cannot_be_used(compiled: Compile, said
         "AIPolicy team-a/chat names no pool that can be used: ProviderPool team-a/own has no provider left."
     )
     assert said(compilation)[0] == (
-        "Error RefNotFound: AIPolicy team-a/chat: spec.providerPools[0]: ProviderPool team-a/own has no provider left; "
+        "Error RefNotFound: AIPolicy team-a/chat: spec.poolRefs[0]: ProviderPool team-a/own has no provider left; "
         "the credentials of all of them are missing"
     )
 

@@ -20,7 +20,7 @@ FULL = """
 suspend: false
 mode: Shadow
 targetRefs: [{kind: Deployment, name: chat}, {kind: Namespace, name: default}]
-providerPools: [{name: chat, namespace: ai-platform}, {name: chat}]
+poolRefs: [{name: chat, namespace: ai-platform}, {name: chat}]
 allowModels: ["gpt-4o*", "claude-*"]
 rateLimits:
 - name: per-consumer
@@ -47,7 +47,7 @@ retry: {maxAttempts: 2}
             "{selector: {matchLabels: {app: chat}, matchExpressions: [{key: tier, operator: Exists}]}}",
         ),
         ("ClusterAIPolicy", "{namespaceSelector: {}}"),
-        ("ClusterAIPolicy", "{namespaceSelector: {}, providerPools: [{name: chat, namespace: ai-platform}]}"),
+        ("ClusterAIPolicy", "{namespaceSelector: {}, poolRefs: [{name: chat, namespace: ai-platform}]}"),
     ],
 )
 def test_accepted(problems: Callable[[str, str], list[str]], kind: str, spec: str) -> None:
@@ -63,7 +63,7 @@ def test_what_is_not_written_has_the_documented_value(parse: Callable[[str, str]
     limit = spec.rate_limits[0]
     assert (limit.mode, limit.burst, limit.models) == (None, None, ("*",))
     assert [part.type for part in limit.key] == [KeyType.WORKLOAD]
-    assert (spec.allow_models, spec.provider_pools, spec.identity, spec.timeouts, spec.retry) == (None,) * 5
+    assert (spec.allow_models, spec.pool_refs, spec.identity, spec.timeouts, spec.retry) == (None,) * 5
 
 
 def limit(rest: str) -> str:
@@ -157,8 +157,8 @@ HEADER_KEY = (
             id="word instead of list",
         ),
         pytest.param(
-            f"{{{TARGET}, providerPools: [{{name: a}}, {{name: a}}]}}",
-            "spec.providerPools[1].name: name 'a' and namespace '' stands in the list already, as item 0",
+            f"{{{TARGET}, poolRefs: [{{name: a}}, {{name: a}}]}}",
+            "spec.poolRefs[1].name: name 'a' and namespace '' stands in the list already, as item 0",
             id="the same pool twice",
         ),
         pytest.param(
@@ -245,7 +245,7 @@ HEADER_KEY = (
         ),
         pytest.param(
             f"{{{TARGET}, namespaceSelector: {{}}}}",
-            "spec.namespaceSelector: unknown field; the fields here are allowModels, identity, mode, providerPools, "
+            "spec.namespaceSelector: unknown field; the fields here are allowModels, identity, mode, poolRefs, "
             "rateLimits, retry, selector, suspend, targetRefs, timeouts",
             id="field of the other kind",
         ),
@@ -264,14 +264,14 @@ def test_rejected(problems: Callable[[str, str], list[str]], spec: str, said: st
             id="no selector is not every namespace",
         ),
         pytest.param(
-            "{namespaceSelector: {}, providerPools: [{name: chat}]}",
-            "spec.providerPools[0].namespace: missing; this field is required",
+            "{namespaceSelector: {}, poolRefs: [{name: chat}]}",
+            "spec.poolRefs[0].namespace: missing; this field is required",
             id="pool without namespace",
         ),
         pytest.param(
             "{namespaceSelector: {}, targetRefs: [{kind: Deployment, name: a}]}",
             "spec.targetRefs: unknown field; the fields here are allowModels, identity, mode, namespaceSelector, "
-            "providerPools, rateLimits, retry, suspend, timeouts",
+            "poolRefs, rateLimits, retry, suspend, timeouts",
             id="targets in a cluster-scoped policy",
         ),
     ],

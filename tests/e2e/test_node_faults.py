@@ -320,7 +320,7 @@ def stepped_policy(requests: int) -> dict[str, Any]:
         "metadata": {"name": "stepped", "namespace": SITE},
         "spec": {
             "selector": {"matchLabels": {"app": "stepped"}},
-            "providerPools": [{"name": "models"}],
+            "poolRefs": [{"name": "models"}],
             "rateLimits": [{"name": "an-hour", "requests": requests, "per": "1h"}],
         },
     }

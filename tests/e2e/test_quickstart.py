@@ -165,7 +165,7 @@ def test_a_job_finishes(followed: Cluster) -> None:
         "apiVersion": "tidegate.dev/v1alpha1",
         "kind": "AIPolicy",
         "metadata": {"name": "once", "namespace": NAMESPACE},
-        "spec": {"targetRefs": [{"kind": "Job", "name": "once"}], "providerPools": [{"name": "models"}]},
+        "spec": {"targetRefs": [{"kind": "Job", "name": "once"}], "poolRefs": [{"name": "models"}]},
     }
     followed.apply(policy, job)
     followed.kubectl(

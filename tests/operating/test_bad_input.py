@@ -40,7 +40,7 @@ def test_an_object_that_slipped_past_the_schema_is_told_what_is_wrong(
         pool(team, providers=[{"name": "x", "type": "Telepathy"}]),
         pool(team, "good"),
         policy(team),
-        policy(team, "other", providerPools=[{"name": "good"}]),
+        policy(team, "other", poolRefs=[{"name": "good"}]),
     )
 
     replica.until(
@@ -124,8 +124,8 @@ def test_of_two_policies_in_conflict_the_younger_is_told_who_decides(
     limit = [{"name": "all", "requests": 5, "per": "1m"}]
     cluster.apply(policy(team, "first", targetRefs=target))
     cluster.apply(
-        policy(team, "second", targetRefs=target, providerPools=[{"name": "others"}], rateLimits=limit),
-        policy(team, "third", targetRefs=target, providerPools=[{"name": "others"}]),
+        policy(team, "second", targetRefs=target, poolRefs=[{"name": "others"}], rateLimits=limit),
+        policy(team, "third", targetRefs=target, poolRefs=[{"name": "others"}]),
     )
 
     for name, accepted in (
@@ -197,7 +197,7 @@ def test_a_deleted_namespace_takes_its_objects_and_nobody_elses(
     cluster.apply(pool("leaving", allowedNamespaces={"from": "All"}), policy("leaving"))
     cluster.apply(
         pool("staying", "own"),
-        policy("staying", providerPools=[{"name": "own"}, {"name": "models", "namespace": "leaving"}]),
+        policy("staying", poolRefs=[{"name": "own"}, {"name": "models", "namespace": "leaving"}]),
     )
     replica.until(
         lambda: cluster.condition("aipolicy", "staying", "chat", "Ready") == "True/Ready", "readiness of both"

@@ -58,14 +58,14 @@ def test_a_dangling_pool_is_named_and_mending_it_is_told(
 ) -> None:
     replica = operator().wait_ready()
 
-    cluster.apply(policy(team, providerPools=[{"name": "absent"}]))
+    cluster.apply(policy(team, poolRefs=[{"name": "absent"}]))
     replica.until(
         lambda: cluster.condition("aipolicy", team, "chat", "ResolvedRefs") == "False/RefNotFound",
         "a condition about the pool",
     )
     resolved = cluster.conditions("aipolicy", team, "chat")["ResolvedRefs"]
     assert "there is no ProviderPool absent" in resolved["message"]
-    assert "spec.providerPools[0]" in resolved["message"]
+    assert "spec.poolRefs[0]" in resolved["message"]
     assert cluster.condition("aipolicy", team, "chat", "Ready") == "False/NotReady"
 
     cluster.apply(pool(team, "absent"))

@@ -180,7 +180,7 @@ def test_sidecars_that_lag_and_those_that_refuse() -> None:
 
 def test_a_message_is_bounded() -> None:
     pools = [{"name": f"absent-{number}"} for number in range(16)]
-    many = [policy("team", f"p{number}", providerPools=pools) for number in range(3)]
+    many = [policy("team", f"p{number}", poolRefs=pools) for number in range(3)]
     for status in found(*many).values():
         assert all(len(it.message) <= MAX_MESSAGE for it in status.conditions)
 
@@ -192,7 +192,7 @@ OBJECTS = [
     pool("team", "inside", providers=[{"name": "x", "type": "OpenAI", "baseURL": "https://10.0.0.1/v1"}]),
     pool("team", "keyed", providers=[{"name": "x", "type": "OpenAI", "credentialRefs": [{"name": "key"}]}]),
     policy("team"),
-    policy("team", "chat", providerPools=[{"name": "absent"}]),
+    policy("team", "chat", poolRefs=[{"name": "absent"}]),
     policy("team", "other", targetRefs=[{"kind": "Deployment", "name": "chat"}], timeouts={"request": "1m"}),
     policy("team", "third", targetRefs=[{"kind": "Deployment", "name": "chat"}], timeouts={"request": "2m"}),
     policy("team", "loose", selector={"matchLabels": {"app": "chat"}}, suspend=True),

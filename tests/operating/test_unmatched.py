@@ -52,7 +52,7 @@ def test_only_a_pod_under_no_policy_is_let_through(
     becomes("the policy", passes=False, denials=[])
     cluster.apply(policy(team, suspend=True))
     becomes("the kill switch", passes=False, denials=["suspended"])
-    cluster.apply(policy(team, providerPools=[{"name": "gone"}]))
+    cluster.apply(policy(team, poolRefs=[{"name": "gone"}]))
     becomes("a missing pool", passes=False, denials=["no_policy"])
     cluster.delete("aipolicy", team, "chat")
     becomes("passing through again", passes=True, denials=[])

@@ -61,13 +61,13 @@ def test_without_the_platforms_word_it_is_denied() -> None:
     [
         ([policy({**TARGET, "suspend": True})], DenialCode.SUSPENDED),
         ([policy(TARGET)], DenialCode.NO_POLICY),
-        ([policy({**TARGET, "providerPools": [{"name": "gone"}]})], DenialCode.NO_POLICY),
+        ([policy({**TARGET, "poolRefs": [{"name": "gone"}]})], DenialCode.NO_POLICY),
         ([policy({**TARGET, "mode": "Off"})], DenialCode.NO_POLICY),
         ([policy({"targetRefs": "nonsense"})], DenialCode.NO_POLICY),
         ([policy({"selector": {"matchLabels": {"app": "chat"}}, "rateLimits": 1})], DenialCode.NO_POLICY),
         ([policy({}, "ClusterAIPolicy")], DenialCode.NO_POLICY),
         ([policy({"namespaceSelector": {}, "suspend": True}, "ClusterAIPolicy")], DenialCode.SUSPENDED),
-        ([policy({**TARGET, "providerPools": []}), policy(TARGET)], DenialCode.NO_POLICY),
+        ([policy({**TARGET, "poolRefs": []}), policy(TARGET)], DenialCode.NO_POLICY),
     ],
     ids=[
         "suspended",

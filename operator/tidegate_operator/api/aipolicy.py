@@ -41,7 +41,7 @@ class AIPolicySpec(PolicyRules):
     """Objects whose pods the policy applies to. Among policies that set the same thing, a workload's goes before a ServiceAccount's, that before a selector's, that before a Namespace's."""
     selector: LabelSelector | None = None
     """Labels of the pods that the policy applies to."""
-    provider_pools: (
+    pool_refs: (
         Annotated[tuple[PoolReference, ...], Items(min_items=1, max_items=16, keys=("name", "namespace"))]
         | None
     ) = None

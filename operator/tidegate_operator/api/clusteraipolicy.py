@@ -14,7 +14,7 @@ class ClusterAIPolicySpec(PolicyRules):
 
     namespace_selector: LabelSelector
     """Labels of the namespaces that the policy applies to; `{}` is every namespace."""
-    provider_pools: (
+    pool_refs: (
         Annotated[
             tuple[ClusterPoolReference, ...], Items(min_items=1, max_items=16, keys=("name", "namespace"))
         ]

@@ -142,7 +142,7 @@ class ModelChecks:
         # of a pool that is named twice the first place counts
         positions = {ref: index for index, ref in reversed([*enumerate(pool_references(policy))])}
         for ref, message in self._left_without[pools]:
-            path = ("spec", "providerPools", positions[ref])
+            path = ("spec", "poolRefs", positions[ref])
             findings.warning(policy.ref, path, Reason.OVERRIDDEN, message)
 
 

@@ -78,7 +78,7 @@ class Setting:
     """One thing that is decided for a class of workloads.
 
     Attributes:
-        name: `providerPools`, `timeouts`, `retry` and `identity` once each; `allowModels` and `rateLimits` as often
+        name: `poolRefs`, `timeouts`, `retry` and `identity` once each; `allowModels` and `rateLimits` as often
             as there are such rules, since all of them hold.
         value: in words, as a person would write it; empty when nothing sets it.
         source: the object that sets it; None when nothing does, and the pools' own values hold.

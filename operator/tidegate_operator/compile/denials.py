@@ -27,7 +27,7 @@ def denials_of(
     if not applying:
         reason = (
             "No AIPolicy applies to this workload. "
-            "Create one in its namespace whose targetRefs or selector names it, with the providerPools it may use."
+            "Create one in its namespace whose targetRefs or selector names it, with the poolRefs it may use."
         )
         return (Denial(code=DenialCode.NO_POLICY, reason=reason),)
     policies = [it.policy for it in applying]
@@ -58,7 +58,7 @@ def _without_pools(
 ) -> tuple[Denial, ...]:
     if pools_from is None:
         names = ", ".join(str(policy.ref) for policy in policies)
-        reason = f"No policy that applies names a pool; set spec.providerPools in one of: {names}."
+        reason = f"No policy that applies names a pool; set spec.poolRefs in one of: {names}."
         return (Denial(code=DenialCode.NO_POLICY, reason=reason, source=policies[0].ref),)
     if usable is not None and usable.pools:
         return ()

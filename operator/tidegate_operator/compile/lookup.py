@@ -56,7 +56,7 @@ class Lookup:
 
 def pool_references(policy: Policy) -> tuple[ObjectRef, ...]:
     """The pools that a policy names, in its order; empty when it names none or is not in force."""
-    references = policy.spec.provider_pools if policy.spec else None
+    references = policy.spec.pool_refs if policy.spec else None
     if references is None:
         return ()
     own = policy.ref.namespace

@@ -110,7 +110,7 @@ class _Merger:
             message = "no policy that applies names a pool: every call is refused"
             closest = self.applying[0].policy.ref
             self.findings.warning(
-                closest, ("spec", "providerPools"), Reason.NOT_ENFORCED, message, about=self.about
+                closest, ("spec", "poolRefs"), Reason.NOT_ENFORCED, message, about=self.about
             )
         for limit, path in limits:
             if consumer is None and any(part.type is KeyType.CONSUMER for part in limit.key):
@@ -127,8 +127,8 @@ class _Merger:
             for it in self.applying
             if (pools := pool_references(it.policy))
         ]
-        path = ("spec", "providerPools")
-        winner, setting = decide("providerPools", path, candidates, self.findings, self.about)
+        path = ("spec", "poolRefs")
+        winner, setting = decide("poolRefs", path, candidates, self.findings, self.about)
         if winner is None:
             return None, None, setting
         policy, usable = winner.applying.policy, winner.applying.usable

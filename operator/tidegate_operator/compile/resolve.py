@@ -48,7 +48,7 @@ class UsablePools:
     def report(self, policy: Policy, findings: Findings, *, about: Iterable[str] = ()) -> None:
         """Say which references do not hold; those that a namespace is not permitted are `about` its workloads."""
         for refusal in self.refusals:
-            path = ("spec", "providerPools", refusal.index)
+            path = ("spec", "poolRefs", refusal.index)
             message = refusal.message + refusal.hint
             if refusal.reason is Reason.OVERRIDDEN:
                 findings.warning(policy.ref, path, refusal.reason, message)
@@ -104,7 +104,7 @@ class PoolReferences:
         first: dict[ObjectRef, int] = {}
         for index, ref in enumerate(pool_references(policy)):
             if ref in first:
-                message = f"names {ref} again, as providerPools[{first[ref]}] does; remove one of them"
+                message = f"names {ref} again, as poolRefs[{first[ref]}] does; remove one of them"
                 refusals.append(Refusal(index=index, reason=Reason.OVERRIDDEN, message=message))
                 continue
             first[ref] = index

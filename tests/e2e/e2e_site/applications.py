@@ -135,7 +135,7 @@ def policy(namespace: str, *limits: dict[str, Any], models: Sequence[str]) -> di
         "metadata": {"name": "all", "namespace": namespace},
         "spec": {
             "targetRefs": [{"kind": "Namespace", "name": namespace}],
-            "providerPools": [{"name": "models"}],
+            "poolRefs": [{"name": "models"}],
             "allowModels": list(models),
             **({"rateLimits": list(limits)} if limits else {}),
         },

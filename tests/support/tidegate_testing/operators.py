@@ -288,7 +288,7 @@ def policy(namespace: str, name: str = "chat", **spec: Any) -> dict[str, Any]:
     """A policy for the whole namespace, unless `spec` says otherwise."""
     if "targetRefs" not in spec and "selector" not in spec:
         spec["targetRefs"] = [{"kind": "Namespace", "name": namespace}]
-    return _object("AIPolicy", namespace, name, {"providerPools": [{"name": "models"}], **spec})
+    return _object("AIPolicy", namespace, name, {"poolRefs": [{"name": "models"}], **spec})
 
 
 def deployment(namespace: str, name: str = "chat", replicas: int = 0) -> dict[str, Any]:

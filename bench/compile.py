@@ -123,7 +123,7 @@ def pool(namespace: str, name: str, *, weight: int = 1) -> Document:
             "type": "OpenAI",
             "models": models,
             "weight": weight,
-            "credentialRefs": [{"name": "key"}],
+            "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
         }
         for at in range(PROVIDERS)
     ]

@@ -39,7 +39,7 @@ def folder_with_key(write: Write, pool: str, policy: str) -> Callable[[str], str
     """Writes a folder whose provider takes its key from CLI_TEST_KEY, with further fields of the provider."""
 
     def write_folder(fields: str = "") -> str:
-        provider = f"OpenAI, credentialRefs: [{{name: key}}]{fields}}}"
+        provider = f"OpenAI, authentication: {{type: Credentials, credentialRefs: [{{name: key}}]}}{fields}}}"
         write("d/all.yaml", f"{pool.replace('OpenAI}', provider)}---\n{policy}{CREDENTIAL}")
         return "d"
 

@@ -162,8 +162,8 @@ DANGLING = {
     "to a pool": ("{name: models}]", "{name: modles}]", "p.yaml:6: AIPolicy/chat: spec.poolRefs[0]"),
     "to a credential": (
         "OpenAI}",
-        "OpenAI, credentialRefs: [{name: key}]}",
-        "p.yaml:15: ProviderPool/models: spec.providers[0].credentialRefs[0]",
+        "OpenAI, authentication: {type: Credentials, credentialRefs: [{name: key}]}}",
+        "p.yaml:15: ProviderPool/models: spec.providers[0].authentication.credentialRefs[0]",
     ),
 }
 

@@ -45,12 +45,12 @@ spec:
   - name: openai
     type: OpenAI
     headers: {OpenAI-Project: p, OpenAI-Organization: org-1}
-    credentialRefs: [{name: openai-prod}]
+    authentication: {type: Credentials, credentialRefs: [{name: openai-prod}]}
     weight: 3
     models:
     - {name: gpt-4o-mini, upstreamName: gpt-4o-mini-2024-07-18, aliases: [small, mini]}
     - {name: gpt-4o}
-  - {name: local, type: OpenAICompatible, baseURL: "https://llm.example.com/v1/", callerCredential: true, priority: 1}
+  - {name: local, type: OpenAICompatible, baseURL: "https://llm.example.com/v1/", authentication: {type: Caller}, priority: 1}
 ---
 kind: ProviderCredential
 metadata: {name: openai-prod, namespace: ai-platform}

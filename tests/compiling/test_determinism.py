@@ -35,9 +35,9 @@ ClusterAIPolicy:
 - {namespaceSelector: 1}
 ProviderPool:
 - {providers: [{name: p, type: OpenAI, models: [{name: m1, aliases: [a]}, {name: m2}]},
-               {name: o, type: OpenAI, models: [{name: m3, aliases: [a]}], credentialRefs: [{name: one}, {name: gone}]}]}
+               {name: o, type: OpenAI, models: [{name: m3, aliases: [a]}], authentication: {type: Credentials, credentialRefs: [{name: one}, {name: gone}]}}]}
 - {allowedNamespaces: {from: Selector, selector: {matchLabels: {team: a}}}, providers: [{name: p, type: OpenAI}]}
-- {suspend: true, providers: [{name: q, type: Anthropic, models: [{name: m1}], credentialRefs: [{name: gone}]}]}
+- {suspend: true, providers: [{name: q, type: Anthropic, models: [{name: m1}], authentication: {type: Credentials, credentialRefs: [{name: gone}]}}]}
 - {providers: []}
 ProviderCredential:
 - {source: {type: Environment, environment: {variable: KEY}}}

@@ -26,7 +26,7 @@ CHAT = "{kind: Workload, id: team-a/Deployment/chat, labels: {app: chat}}"
 KEY = """{kind: ProviderCredential, metadata: {name: key, namespace: ai},
   spec: {source: {type: Environment, environment: {variable: KEY}}}}"""
 POOL = """{kind: ProviderPool, metadata: {name: models, namespace: ai}, spec: {allowedNamespaces: {from: All},
-  providers: [{name: one, type: OpenAI, credentialRefs: [{name: key}], models: [{name: gpt-4o}]}]}}"""
+  providers: [{name: one, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: key}]}, models: [{name: gpt-4o}]}]}}"""
 CLUSTER = """{kind: ClusterAIPolicy, metadata: {name: floor}, spec: {namespaceSelector: {matchLabels: {ai: 'on'}},
   poolRefs: [{name: models, namespace: ai}]}}"""
 POLICY = """{kind: AIPolicy, metadata: {name: chat, namespace: team-a}, spec: {selector: {matchLabels: {app: chat}},

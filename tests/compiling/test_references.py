@@ -188,7 +188,7 @@ CREDENTIAL = (
 def test_a_missing_credential_leaves_the_others(compiled: Compile, said: Said) -> None:
     """Their order is a preference, so it stays."""
     other = CREDENTIAL.replace("prod", "aaa").replace("suspend: true, ", "")
-    providers = "{name: a, type: OpenAI, credentialRefs: [{name: gone}, {name: prod}, {name: aaa}]}"
+    providers = "{name: a, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: gone}, {name: prod}, {name: aaa}]}}"
     text = NAMESPACES + CREDENTIAL + other + pool("own", namespace="team-a", providers=providers)
     compilation = compiled(text + policy("{name: own}"))
     (provider,) = config_of(compilation).pools[0].providers
@@ -199,11 +199,11 @@ def test_a_missing_credential_leaves_the_others(compiled: Compile, said: Said) -
     assert said(compilation) == [
         "Warning Suspended: ProviderCredential team-a/prod: spec.suspend: the kill switch is on: its key is not used",
         (
-            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].credentialRefs[0].name: there is no "
+            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].authentication.credentialRefs[0].name: there is no "
             "ProviderCredential gone in namespace team-a; those there: aaa, prod"
         ),
         (
-            "Warning RefSuspended: ProviderPool team-a/own: spec.providers[0].credentialRefs[1].name: "
+            "Warning RefSuspended: ProviderPool team-a/own: spec.providers[0].authentication.credentialRefs[1].name: "
             "ProviderCredential team-a/prod is suspended: its key is not used"
         ),
     ]
@@ -217,7 +217,11 @@ def test_a_key_of_a_secret_is_named_and_nothing_else(compiled: Compile, said: Sa
     text = (
         NAMESPACES
         + mounted
-        + pool("own", namespace="team-a", providers="{name: a, type: OpenAI, credentialRefs: [{name: prod}]}")
+        + pool(
+            "own",
+            namespace="team-a",
+            providers="{name: a, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: prod}]}}",
+        )
     )
     compilation = compiled(text + policy("{name: own}"))
     (provider,) = config_of(compilation).pools[0].providers
@@ -232,24 +236,24 @@ def test_a_key_of_a_secret_is_named_and_nothing_else(compiled: Compile, said: Sa
 
 def test_a_provider_without_any_of_its_credentials_is_left_out(compiled: Compile, said: Said) -> None:
     """It must not be called without a key, which would look like a wrong one."""
-    providers = "{name: a, type: OpenAI, credentialRefs: [{name: gone}]}, {name: b, type: OpenAI}"
+    providers = "{name: a, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: gone}]}}, {name: b, type: OpenAI}"
     text = NAMESPACES + pool("own", namespace="team-a", providers=providers) + policy("{name: own}")
     compilation = compiled(text)
     assert [it.name for it in config_of(compilation).pools[0].providers] == ["b"]
     assert said(compilation) == [
         (
-            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].credentialRefs: provider a is left out: none of "
+            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].authentication.credentialRefs: provider a is left out: none of "
             "its credentials can be used"
         ),
         (
-            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].credentialRefs[0].name: there is no "
+            "Error RefNotFound: ProviderPool team-a/own: spec.providers[0].authentication.credentialRefs[0].name: there is no "
             "ProviderCredential gone in namespace team-a; those there: none"
         ),
     ]
 
 
 def test_a_pool_without_any_provider_left_cannot_be_used(compiled: Compile, said: Said) -> None:
-    providers = "{name: a, type: OpenAI, credentialRefs: [{name: gone}]}"
+    providers = "{name: a, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: gone}]}}"
     text = NAMESPACES + pool("own", namespace="team-a", providers=providers) + policy("{name: own}")
     compilation = compiled(text)
     assert config_of(compilation).denials[0].reason == (
@@ -263,7 +267,7 @@ def test_a_pool_without_any_provider_left_cannot_be_used(compiled: Compile, said
 
 def test_a_credential_of_another_namespace_is_not_found(compiled: Compile) -> None:
     """A pool's keys live beside it; another team's key cannot be borrowed by name."""
-    providers = "{name: a, type: OpenAI, credentialRefs: [{name: prod}]}"
+    providers = "{name: a, type: OpenAI, authentication: {type: Credentials, credentialRefs: [{name: prod}]}}"
     text = NAMESPACES + CREDENTIAL.replace("team-a", "team-b")
     compilation = compiled(
         text + pool("own", namespace="team-a", providers=providers) + policy("{name: own}")

@@ -24,12 +24,12 @@ providers:
   type: OpenAI
   baseURL: https://api.openai.com/v1
   headers: {OpenAI-Organization: org-1}
-  credentialRefs: [{name: openai-prod}, {name: openai.spare}]
+  authentication: {type: Credentials, credentialRefs: [{name: openai-prod}, {name: openai.spare}]}
   priority: 0
   weight: 3
   models:
   - {name: gpt-4o-mini, upstreamName: gpt-4o-mini-2024-07-18, aliases: [small]}
-- {name: anthropic, type: Anthropic, callerCredential: true, priority: 1}
+- {name: anthropic, type: Anthropic, authentication: {type: Caller}, priority: 1}
 - {name: local, type: OpenAICompatible, baseURL: "http://ollama.ai.svc:11434/v1", allowInsecure: true, allowPrivate: true}
 circuitBreaker: {consecutiveFailures: 4, failureRatePercent: 50, slowCallPercent: 80, slowFirstToken: 30s,
                  minimumRequests: 20, window: 10s, openFor: 60s, maxOpenFor: 5m}
@@ -45,7 +45,7 @@ policyMaximum: {timeouts: {request: 60m, stream: 2h}, retry: {maxAttempts: 6}}
         FULL,
         "{providers: [{name: openai, type: OpenAI}]}",
         "{allowedNamespaces: {from: All}, providers: [{name: a, type: OpenAI}]}",
-        "{providers: [{name: a, type: OpenAI, credentialRefs: []}]}",
+        "{providers: [{name: a, type: OpenAI, authentication: {type: None}}]}",
         "{providers: [{name: a, type: OpenAICompatible, baseURL: 'https://llm.example.com:8443/api/v1/'}]}",
         "{providers: [{name: a, type: OpenAI, models: [{name: accounts/x/models/y#z}, {name: 'ft:gpt-4o:org::id'}]}]}",
     ],
@@ -62,7 +62,12 @@ def test_what_is_not_written_has_the_documented_value(parse: Callable[[str, str]
     assert spec.allowed_namespaces.from_ is NamespacesFrom.SAME
     provider = spec.providers[0]
     assert (provider.type, provider.address) == (ProviderType.OPENAI, "https://api.openai.com/v1")
-    assert (provider.priority, provider.weight, provider.models, provider.credential_refs) == (0, 1, None, ())
+    assert (provider.priority, provider.weight, provider.models, provider.authentication.credential_refs) == (
+        0,
+        1,
+        None,
+        (),
+    )
     assert spec.circuit_breaker.model_dump(mode="json", by_alias=True) == {
         "consecutiveFailures": 5,
         "failureRatePercent": 50,
@@ -145,20 +150,20 @@ URL_SHAPE = (
             id="http",
         ),
         pytest.param(
-            provider("credentialRefs: [{name: k}], callerCredential: true"),
-            "spec.providers[0].callerCredential: credentialRefs and callerCredential exclude each other: "
-            "a request carries one key",
+            provider("authentication: {type: Caller, credentialRefs: [{name: k}]}"),
+            "spec.providers[0].authentication.credentialRefs: credentialRefs is required when type is Credentials, "
+            "and forbidden otherwise",
             id="two keys for one request",
         ),
         pytest.param(
-            provider("credentialRefs: [{name: k}, {name: k}]"),
-            "spec.providers[0].credentialRefs[1].name: name 'k' stands in the list already, as item 0",
+            provider("authentication: {type: Credentials, credentialRefs: [{name: k}, {name: k}]}"),
+            "spec.providers[0].authentication.credentialRefs[1].name: name 'k' stands in the list already, as item 0",
             id="the same credential twice",
         ),
         pytest.param(
             provider("headers: {Authorization: Bearer x}"),
             "spec.providers[0].headers.Authorization: 'Authorization' carries credentials; name a "
-            "ProviderCredential in credentialRefs instead",
+            "ProviderCredential in authentication instead",
             id="a key as constant header",
         ),
         pytest.param(

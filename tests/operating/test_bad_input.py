@@ -13,7 +13,12 @@ Operators = Callable[..., OperatorProcess]
 
 PRIVATE = {
     "providers": [
-        {"name": "inside", "type": "OpenAI", "baseURL": "https://10.1.2.3/v1", "callerCredential": True}
+        {
+            "name": "inside",
+            "type": "OpenAI",
+            "baseURL": "https://10.1.2.3/v1",
+            "authentication": {"type": "Caller"},
+        }
     ]
 }
 """Valid for the schema; that the address is private, CEL cannot tell."""

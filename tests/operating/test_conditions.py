@@ -145,7 +145,7 @@ def test_a_suspended_credential_shows_in_the_conditions_of_its_pool() -> None:
                 "name": "x",
                 "type": "OpenAI",
                 "baseURL": "https://api.example.com/v1",
-                "credentialRefs": [{"name": "key"}],
+                "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
             }
         ],
     )
@@ -190,7 +190,17 @@ OBJECTS = [
     pool("team", "models", suspend=True),
     pool("team", "models", providers=[]),
     pool("team", "inside", providers=[{"name": "x", "type": "OpenAI", "baseURL": "https://10.0.0.1/v1"}]),
-    pool("team", "keyed", providers=[{"name": "x", "type": "OpenAI", "credentialRefs": [{"name": "key"}]}]),
+    pool(
+        "team",
+        "keyed",
+        providers=[
+            {
+                "name": "x",
+                "type": "OpenAI",
+                "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
+            }
+        ],
+    ),
     policy("team"),
     policy("team", "chat", poolRefs=[{"name": "absent"}]),
     policy("team", "other", targetRefs=[{"kind": "Deployment", "name": "chat"}], timeouts={"request": "1m"}),

@@ -50,7 +50,7 @@ KEYED = {
     "name": "x",
     "type": "OpenAI",
     "baseURL": "https://api.example.com/v1",
-    "credentialRefs": [{"name": "key"}],
+    "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
 }
 OBJECTS = (
     pool("team", providers=[KEYED]),

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import GenerateJsonSchema
 
 from tidegate_operator.api.durations import Duration
+from tidegate_operator.api.earlier import EARLIER, ITEM
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.section import Section
 from tidegate_operator.api.status import UNSEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from tidegate_operator.api.earlier import Earlier
     from tidegate_operator.api.kinds import Column, Kind
 
 Schema = dict[str, Any]
@@ -111,7 +113,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _root(kind: Kind) -> Schema:
-    spec = structural_schema(kind.spec, "spec")
+    spec = _with_earlier(structural_schema(kind.spec, "spec"), EARLIER.get(kind.name, ()))
     status = structural_schema(kind.status, "status") | {"default": {"observedGeneration": UNSEEN}}
     return {
         "description": kind.description,
@@ -129,6 +131,17 @@ def _root(kind: Kind) -> Schema:
             "status": {**status, "description": "What became of it. Written by the operator alone."},
         },
     }
+
+
+def _with_earlier(spec: Schema, spellings: Iterable[Earlier]) -> Schema:
+    """The schema with the names that the API server must not drop."""
+    for earlier in spellings:
+        *above, name = earlier.path
+        section = spec
+        for part in above:
+            section = section["items"] if part == ITEM else section["properties"][part]
+        section["properties"][name] = {"description": earlier.description, **earlier.schema}
+    return spec
 
 
 def _column(column: Column) -> Schema:

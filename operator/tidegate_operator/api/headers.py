@@ -1,6 +1,6 @@
 """Which headers may be constant, and which may tell calls apart.
 
-Keys have their own place (credentialRefs), where they are rotated and never shown; headers of the connection and our
+Keys have their own place (authentication), where they are rotated and never shown; headers of the connection and our
 own are written by the sidecar, and a second one would make two readers of one request disagree.
 """
 
@@ -73,7 +73,7 @@ def constant_header_problem(name: str) -> str | None:
     """Why a provider cannot be given this header; None when it can."""
     lowered = name.lower()
     if carries_credentials(name):
-        return f"{name!r} carries credentials; name a ProviderCredential in credentialRefs instead"
+        return f"{name!r} carries credentials; name a ProviderCredential in authentication instead"
     if lowered in TRANSPORT_HEADERS:
         return f"{name!r} belongs to the connection and is written by the sidecar; remove it"
     if lowered.startswith(OWN_PREFIX):

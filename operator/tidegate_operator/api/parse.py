@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from pydantic import ValidationError
 
+from tidegate_operator.api.earlier import take_out
 from tidegate_operator.api.kinds import API_VERSION, GROUP, KINDS, AnySpec, Kind, Scope
 from tidegate_operator.api.messages import nearest_word, translate, unknown_field
 from tidegate_operator.api.metadata import Metadata, read_metadata
@@ -114,6 +115,7 @@ def _read_spec(kind: Kind, raw: object) -> tuple[AnySpec | None, list[Problem]]:
         return None, [Problem(("spec",), "missing; this field is required")]
     problems: list[Problem] = []
     plain = _plain(raw, ("spec",), problems)
+    problems += take_out(kind.name, plain)
     try:
         # JSON mode: a list is a tuple and a word an enum, and nothing else is converted
         spec = kind.spec.model_validate_json(json.dumps(plain))

@@ -67,6 +67,32 @@ class CredentialReference(Section):
     """Name of the ProviderCredential."""
 
 
+class AuthenticationType(StrEnum):
+    """Whose key a request carries."""
+
+    CREDENTIALS = "Credentials"
+    CALLER = "Caller"
+    NONE = "None"
+
+
+class Authentication(Section):
+    """Whose key a request carries: `type` names it, and says which other field belongs to it."""
+
+    type: AuthenticationType
+    """Credentials: one of `credentialRefs`. Caller: the key that the application sent is passed on. None: no key, and the application's is taken away."""
+    credential_refs: Annotated[tuple[CredentialReference, ...], Items(max_items=8, keys=("name",))] = ()
+    """Keys to use, in order of preference; exactly when `type` is Credentials."""
+
+    rules: ClassVar[tuple[Rule[Authentication], ...]] = (
+        Rule(
+            holds=lambda self: (self.type is AuthenticationType.CREDENTIALS) == bool(self.credential_refs),
+            cel="(self.type == 'Credentials') == (has(self.credentialRefs) && size(self.credentialRefs) > 0)",
+            message="credentialRefs is required when type is Credentials, and forbidden otherwise",
+            field="credentialRefs",
+        ),
+    )
+
+
 class ProviderModel(Section):
     """A model that a provider serves."""
 
@@ -92,11 +118,9 @@ class Provider(Section):
     allow_private: bool = False
     """Allows a baseURL on a private, loopback or link-local address or a name inside the cluster. Default false."""
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=16)] = Field(default_factory=dict)
-    """Constant headers that every request to the provider gets. No credentials: those are for credentialRefs."""
-    credential_refs: Annotated[tuple[CredentialReference, ...], Items(max_items=8, keys=("name",))] = ()
-    """Keys to use, in order of preference; none for endpoints that want no key."""
-    caller_credential: bool = False
-    """The key that the application sent is passed on. Default false: it is taken away."""
+    """Constant headers that every request to the provider gets. No credentials: those are for authentication."""
+    authentication: Authentication = Authentication(type=AuthenticationType.NONE)
+    """Whose key a request carries. Default None: no key, for endpoints that want none."""
     priority: Annotated[int, Whole(0, 100)] = 0
     """Providers with the lowest number are used; the next number when all of them are out. Default 0."""
     weight: Annotated[int, Whole(1, 1000)] = 1
@@ -122,17 +146,11 @@ class Provider(Section):
             field="baseURL",
         ),
         Rule(
-            holds=lambda self: not (self.credential_refs and self.caller_credential),
-            cel="!self.callerCredential || !has(self.credentialRefs) || size(self.credentialRefs) == 0",
-            message="credentialRefs and callerCredential exclude each other: a request carries one key",
-            field="callerCredential",
-        ),
-        Rule(
             holds=None,
             cel=NO_RESERVED_HEADERS_CEL,
             message=(
                 "headers that carry credentials, belong to the connection or begin with x-tidegate- "
-                "cannot be constant; keys belong in credentialRefs"
+                "cannot be constant; keys belong in authentication"
             ),
             field="headers",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate_operator.api.providerpool import NamespacesFrom
+from tidegate_operator.api.providerpool import AuthenticationType, NamespacesFrom
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.models import models_of
@@ -108,9 +108,10 @@ def _pool(
     providers = []
     for index, provider in enumerate(spec.providers):
         found = _credentials(ref, index, provider, credentials, findings)
-        if provider.credential_refs and not found:
+        if provider.authentication.credential_refs and not found:
             message = f"provider {provider.name} is left out: none of its credentials can be used"
-            findings.error(ref, ("spec", "providers", index, "credentialRefs"), Reason.REF_NOT_FOUND, message)
+            path = ("spec", "providers", index, "authentication", "credentialRefs")
+            findings.error(ref, path, Reason.REF_NOT_FOUND, message)
         else:
             providers.append(_provider(provider, found))
     _report_ambiguous_aliases(ref, spec, findings)
@@ -164,7 +165,7 @@ def _provider(provider: providerpool.Provider, credentials: tuple[CredentialRef,
             for name, value in sorted(provider.headers.items(), key=lambda item: item[0].lower())
         ),
         credentials=credentials,
-        caller_credential=provider.caller_credential,
+        caller_credential=provider.authentication.type is AuthenticationType.CALLER,
         priority=provider.priority,
         weight=provider.weight,
         models=tuple(sorted(models, key=lambda model: model.name)),
@@ -180,8 +181,8 @@ def _credentials(
     findings: Findings,
 ) -> tuple[CredentialRef, ...]:
     found = []
-    for position, reference in enumerate(provider.credential_refs):
-        path = ("spec", "providers", index, "credentialRefs", position, "name")
+    for position, reference in enumerate(provider.authentication.credential_refs):
+        path = ("spec", "providers", index, "authentication", "credentialRefs", position, "name")
         stored = credentials.get(reference.name)
         if stored and stored.spec:
             environment, secret = stored.spec.source.environment, stored.spec.source.secret

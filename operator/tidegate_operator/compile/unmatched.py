@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from tidegate_operator.api.providerpool import DEFAULT_BASE_URLS, ProviderPoolSpec
+from tidegate_operator.api.providerpool import DEFAULT_BASE_URLS, AuthenticationType, ProviderPoolSpec
 from tidegate_operator.compile.pools import pool_without_credentials
 from tidegate_policy.model import CompiledConfig, ObjectRef, ProviderType
 
@@ -49,7 +49,7 @@ def pass_through(base_urls: Mapping[ProviderType, str] = DEFAULT_BASE_URLS) -> P
             # the platform has written the address itself
             "allowInsecure": True,
             "allowPrivate": True,
-            "callerCredential": True,
+            "authentication": {"type": AuthenticationType.CALLER},
         }
         for kind, url in urls.items()
     ]

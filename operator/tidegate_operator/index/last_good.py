@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate_operator.api.earlier import in_new_words
 from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.api.stored import Stored
@@ -145,6 +146,7 @@ def _parse(ref: ObjectRef, form: GoodForm) -> Stored[Any] | None:
         spec = json.loads(form.text)
     except ValueError:
         return None
+    in_new_words(form.kind, spec)
     metadata: dict[str, Any] = {"name": ref.name, "generation": form.generation}
     if ref.namespace:
         metadata["namespace"] = ref.namespace

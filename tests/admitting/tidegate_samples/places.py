@@ -181,6 +181,8 @@ def _walk(field: Field) -> Iterator[Field]:
     if "additionalProperties" in field.schema:
         inner[VALUE] = field.schema["additionalProperties"]
     for name, schema in inner.items():
+        if schema.get("description", "").startswith("Refused:"):
+            continue
         yield from _walk(Field(path=(*field.path, name), schema=schema, parent=field))
 
 

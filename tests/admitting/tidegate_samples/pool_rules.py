@@ -55,22 +55,22 @@ POOL_RULES: Final[Mapping[str, RuleSamples]] = {
             "no baseURL": {"baseURL": ABSENT, "allowInsecure": ABSENT},
         },
     ),
-    "credentialRefs and callerCredential exclude each other: a request carries one key": RuleSamples(
-        broken={"both of them": {"credentialRefs": [_KEY], "callerCredential": True}},
+    "credentialRefs is required when type is Credentials, and forbidden otherwise": RuleSamples(
+        broken={
+            "type Credentials without credentialRefs": {"type": "Credentials", "credentialRefs": ABSENT},
+            "type Credentials with an empty list": {"type": "Credentials", "credentialRefs": []},
+            "type Caller with credentialRefs": {"type": "Caller", "credentialRefs": [_KEY]},
+            "type None with credentialRefs": {"type": "None", "credentialRefs": [_KEY]},
+        },
         kept={
-            "credentialRefs alone": {"credentialRefs": [_KEY], "callerCredential": ABSENT},
-            "credentialRefs with callerCredential false": {
-                "credentialRefs": [_KEY],
-                "callerCredential": False,
-            },
-            "callerCredential alone": {"credentialRefs": ABSENT, "callerCredential": True},
-            "callerCredential with an empty list": {"credentialRefs": [], "callerCredential": True},
-            "neither of them": {"credentialRefs": ABSENT, "callerCredential": ABSENT},
+            "type Credentials with credentialRefs": {"type": "Credentials", "credentialRefs": [_KEY]},
+            "type Caller alone": {"type": "Caller", "credentialRefs": ABSENT},
+            "type None with an empty list": {"type": "None", "credentialRefs": []},
         },
     ),
     (
         "headers that carry credentials, belong to the connection or begin with x-tidegate- cannot be constant; "
-        "keys belong in credentialRefs"
+        "keys belong in authentication"
     ): RuleSamples(
         broken={
             "a header with a key": {"headers": {"X-A": "1", "Authorization": "2"}},

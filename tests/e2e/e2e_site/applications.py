@@ -118,7 +118,7 @@ def rules(
                     "baseURL": f"http://provider.{namespace}.svc.cluster.local/v1",
                     "allowInsecure": True,
                     "allowPrivate": True,
-                    "credentialRefs": [{"name": "simulated"}],
+                    "authentication": {"type": "Credentials", "credentialRefs": [{"name": "simulated"}]},
                     "models": [{"name": MODEL}, {"name": OTHER_MODEL}],
                 }
             ]

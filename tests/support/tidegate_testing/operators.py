@@ -280,7 +280,12 @@ class Cluster:
 
 
 def pool(namespace: str, name: str = "models", **spec: Any) -> dict[str, Any]:
-    provider = {"name": "openai", "type": "OpenAI", "callerCredential": True, "models": [{"name": "gpt-5.5"}]}
+    provider = {
+        "name": "openai",
+        "type": "OpenAI",
+        "authentication": {"type": "Caller"},
+        "models": [{"name": "gpt-5.5"}],
+    }
     return _object("ProviderPool", namespace, name, {"providers": [provider], **spec})
 
 

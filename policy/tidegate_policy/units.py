@@ -20,14 +20,20 @@ MAX_MONEY_USD: Final = 9_000_000
 MAX_DURATION_MS: Final = 366 * 24 * 3_600_000
 """Longest duration, a leap year."""
 
-DURATION_PATTERN: Final = r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$"
-"""One positive number and one unit, as in the CRDs' `pattern`."""
+DURATION_PATTERN: Final = (
+    r"^([1-9][0-9]{0,8}d)?([1-9][0-9]{0,8}h)?([1-9][0-9]{0,8}m)?([1-9][0-9]{0,8}s)?([1-9][0-9]{0,8}ms)?$"
+)
+"""Positive numbers with their units, each once and the largest first, as in the CRDs' `pattern`; at least one of them."""
 
 MONEY_PATTERN: Final = r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,9})?$"
 """A decimal number of US dollars with at most nine decimals, as in the CRDs' `pattern`."""
 
+MAX_DURATION_LENGTH: Final = 32
+"""Characters of a duration."""
+
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(DURATION_PATTERN)
+_DURATION_PART: Final = re.compile("([0-9]+)([a-z]+)")
 _MONEY: Final = re.compile(MONEY_PATTERN)
 _RATE: Final = re.compile(r"^([1-9][0-9]{0,11}) per ([0-9a-z]+)$")
 
@@ -44,13 +50,13 @@ class Rate:
 
 
 def parse_duration(text: str) -> int:
-    """Milliseconds in ``"250ms"``, ``"30s"``, ``"5m"``, ``"24h"`` or ``"90d"``."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    """Milliseconds in ``"250ms"``, ``"30s"``, ``"1h30m"``, ``"24h"`` or ``"90d"``."""
+    if not 0 < len(text) <= MAX_DURATION_LENGTH or _DURATION.fullmatch(text) is None:
         raise UnitError(
-            f"{text!r} is not a duration; write a positive number and a unit: 250ms, 30s, 5m, 24h, 90d"
+            f"{text!r} is not a duration; write positive numbers with their units, the largest first: "
+            "250ms, 30s, 1h30m, 90d"
         )
-    total_ms = int(match[1]) * _UNIT_MS[match[2]]
+    total_ms = sum(int(count) * _UNIT_MS[unit] for count, unit in _DURATION_PART.findall(text))
     if total_ms > MAX_DURATION_MS:
         raise UnitError(f"{text!r} is too long; a duration is at most 366d")
     return total_ms

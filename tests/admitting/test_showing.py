@@ -19,16 +19,10 @@ if TYPE_CHECKING:
     from tidegate_samples.sample import Document
 
 SHOWN = {
-    "AIPolicy": {"READY": "True", "MODE": "Shadow", "SUSPENDED": "true", "SIDECARS": "2"},
-    "ClusterAIPolicy": {"READY": "True", "MODE": "Shadow", "SUSPENDED": "true", "SIDECARS": "2"},
-    "ProviderCredential": {"READY": "True", "SOURCE": "Environment", "SUSPENDED": "true"},
-    "ProviderPool": {
-        "READY": "True",
-        "DEGRADED": "False",
-        "FIRST PROVIDER": "openai",
-        "SUSPENDED": "true",
-        "SIDECARS": "2",
-    },
+    "AIPolicy": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2", "TARGETS": "chat"},
+    "ClusterAIPolicy": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2"},
+    "ProviderCredential": {"READY": "True", "SOURCE": "Environment"},
+    "ProviderPool": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2", "PROVIDERS": "openai"},
 }
 """Column of `kubectl get` to what it has for the stored object."""
 

@@ -178,8 +178,8 @@ HEADER_KEY = (
         ),
         pytest.param(
             f"{{{TARGET}, rateLimits: [{{name: a, requests: 1, per: minute}}]}}",
-            "spec.rateLimits[0].per: 'minute' is not a duration; write a positive number and a unit: 250ms, 30s, 5m, "
-            "24h, 90d; did you mean 1m?",
+            "spec.rateLimits[0].per: 'minute' is not a duration; write positive numbers with their units, "
+            "the largest first: 250ms, 30s, 1h30m, 90d; did you mean 1m?",
             id="per minute",
         ),
         pytest.param(

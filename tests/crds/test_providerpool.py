@@ -259,8 +259,8 @@ URL_SHAPE = (
         ),
         pytest.param(
             "{timeouts: {request: 10 minutes}, providers: [{name: a, type: OpenAI}]}",
-            "spec.timeouts.request: '10 minutes' is not a duration; write a positive number and a unit: 250ms, 30s, "
-            "5m, 24h, 90d; did you mean 10m?",
+            "spec.timeouts.request: '10 minutes' is not a duration; write positive numbers with their units, "
+            "the largest first: 250ms, 30s, 1h30m, 90d; did you mean 10m?",
             id="duration in words",
         ),
         pytest.param(

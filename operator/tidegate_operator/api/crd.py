@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from tidegate_operator.api.durations import Duration
 from tidegate_operator.api.earlier import EARLIER, ITEM
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.section import Section
@@ -100,16 +99,10 @@ def structural_schema(model: type[Section], root: str) -> Schema:
 
 
 class _Generator(GenerateJsonSchema):
-    """Writes defaults as documents spell them, whole: CEL sees a default before the fields in it get theirs."""
+    """Keeps the defaults of texts alone: those of a list's keys are all that the API server is to store."""
 
     def encode_default(self, dft: Any) -> Any:
-        if isinstance(dft, Section):
-            return dft.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if isinstance(dft, Duration):
-            return str(dft)
-        if isinstance(dft, tuple):
-            return [self.encode_default(item) for item in dft]
-        return super().encode_default(dft)
+        return str(dft) if isinstance(dft, str) else None
 
 
 def _root(kind: Kind) -> Schema:
@@ -164,21 +157,23 @@ def _structural(schema: Schema, definitions: Mapping[str, Schema], where: str) -
     if "description" in schema:
         written["description"] = " ".join(schema["description"].split())
     written |= {key: schema[key] for key in _KEPT if key in schema}
-    # an empty default says nothing, and the API server would store it
-    if not _is_empty(schema.get("default")):
-        written["default"] = schema["default"]
     if schema["type"] == "object":
         written |= _object(schema, definitions, where)
     elif schema["type"] == "array":
         written["items"] = _structural(schema["items"], definitions, f"{where}[]")
+        _give_defaults(written, _resolved(schema["items"], definitions).get("properties", {}))
     _require_bounds(written, where)
     return written
 
 
-def _is_empty(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(_is_empty(item) for item in value.values())
-    return value is None or value == []
+def _give_defaults(listing: Schema, properties: Mapping[str, Schema]) -> None:
+    """The API server stores only the defaults without which it could not tell a list's items apart.
+
+    Another default would stand in objects for ever, and a release that chose a better one would change none of them.
+    """
+    for key in listing.get("x-kubernetes-list-map-keys", ()):
+        if "default" in properties.get(key, {}):
+            listing["items"]["properties"][key]["default"] = properties[key]["default"]
 
 
 def _object(schema: Schema, definitions: Mapping[str, Schema], where: str) -> Schema:

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 from tidegate_operator.api.problems import Problem, describe
 from tidegate_operator.api.section import refuse
 from tidegate_policy.errors import UnitError
-from tidegate_policy.units import DURATION_PATTERN, format_duration, parse_duration
+from tidegate_policy.units import DURATION_PATTERN, MAX_DURATION_LENGTH, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -29,7 +29,7 @@ _LOOSE_PART: Final = re.compile(r"\s*([0-9]{1,9})?\s*([a-zA-Z]+)\s*")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A positive time, written as ``30s``."""
+    """A positive time, written as ``30s`` or ``1h30m``."""
 
     ms: int
 
@@ -57,7 +57,12 @@ class Duration:
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """The spelling."""
-        return {"type": "string", "pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 11}
+        return {
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "minLength": 2,
+            "maxLength": MAX_DURATION_LENGTH,
+        }
 
     @classmethod
     def _read(cls, value: object) -> Self:
@@ -74,7 +79,7 @@ class Duration:
 
 
 def _nearest_duration(value: object) -> str | None:
-    """What was probably meant by ``30``, ``"30 seconds"``, ``"minute"`` or ``"1m30s"``."""
+    """What was probably meant by ``30``, ``"30 seconds"``, ``"minute"`` or ``"30s1m"``."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value}s"
     if not isinstance(value, str):

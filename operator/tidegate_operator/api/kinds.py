@@ -95,19 +95,38 @@ _ACCEPTED: Final = _condition(
 _RESOLVED: Final = _condition(
     ConditionType.RESOLVED_REFS, "Whether what the object names exists and may be used.", priority=1
 )
-_PROGRAMMED: Final = _condition(
-    ConditionType.PROGRAMMED, "Whether all sidecars concerned enforce the object.", priority=1
-)
 _SUSPENDED: Final = Column(
-    name="Suspended", path=".spec.suspend", description="Whether the kill switch is on.", type="boolean"
+    name="Suspended",
+    path=".spec.suspend",
+    description="Whether the kill switch is on.",
+    type="boolean",
+    priority=1,
 )
-_MODE: Final = Column(name="Mode", path=".spec.mode", description="Default mode of the rules.")
-_SIDECARS: Final = Column(
-    name="Sidecars",
-    path=".status.sidecars.desired",
-    description="Sidecars that the object concerns.",
+_MODE: Final = Column(
+    name="Mode", path=".spec.mode", description="Default mode of the rules, where it is written.", priority=1
+)
+_PROGRAMMED: Final = Column(
+    name="Programmed",
+    path=".status.sidecars.programmed",
+    description="Sidecars that enforce the object.",
     type="integer",
 )
+_DESIRED: Final = Column(
+    name="Desired",
+    path=".status.sidecars.desired",
+    description="Sidecars that should enforce the object.",
+    type="integer",
+)
+_TARGETS: Final = Column(
+    name="Targets",
+    path=".spec.targetRefs[*].name",
+    description="What the policy is attached to by name.",
+)
+_PROVIDERS: Final = Column(
+    name="Providers", path=".spec.providers[*].name", description="The providers of the pool."
+)
+_DEGRADED: Final = _condition(ConditionType.DEGRADED, "Whether providers are out of order.", priority=1)
+_SOURCE: Final = Column(name="Source", path=".spec.source.type", description="Where the key comes from.")
 _AGE: Final = Column(
     name="Age", path=".metadata.creationTimestamp", description="Time since the creation.", type="date"
 )
@@ -119,27 +138,28 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind(
                 name="AIPolicy",
                 plural="aipolicies",
-                short_name="tgpolicy",
+                short_name="aip",
                 scope=Scope.NAMESPACED,
                 description="What the AI calls of workloads in one namespace may do: models, pools, limits, identity.",
                 spec=AIPolicySpec,
                 status=AIPolicyStatus,
                 columns=(
                     _READY,
+                    _PROGRAMMED,
+                    _DESIRED,
+                    _TARGETS,
+                    _AGE,
+                    _REASON,
                     _MODE,
                     _SUSPENDED,
-                    _SIDECARS,
-                    _REASON,
                     _ACCEPTED,
                     _RESOLVED,
-                    _PROGRAMMED,
-                    _AGE,
                 ),
             ),
             Kind(
                 name="ClusterAIPolicy",
                 plural="clusteraipolicies",
-                short_name="tgclusterpolicy",
+                short_name="caip",
                 scope=Scope.CLUSTER,
                 description=(
                     "What the AI calls of all workloads in the chosen namespaces may do. "
@@ -149,56 +169,45 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 status=ClusterAIPolicyStatus,
                 columns=(
                     _READY,
+                    _PROGRAMMED,
+                    _DESIRED,
+                    _AGE,
+                    _REASON,
                     _MODE,
                     _SUSPENDED,
-                    _SIDECARS,
-                    _REASON,
                     _ACCEPTED,
                     _RESOLVED,
-                    _PROGRAMMED,
-                    _AGE,
                 ),
             ),
             Kind(
                 name="ProviderCredential",
                 plural="providercredentials",
-                short_name="tgcredential",
+                short_name="pcred",
                 scope=Scope.NAMESPACED,
                 description="Where the key of a provider is found. The key itself never stands in an object.",
                 spec=ProviderCredentialSpec,
                 status=ProviderCredentialStatus,
-                columns=(
-                    _READY,
-                    Column(name="Source", path=".spec.source.type", description="Where the key comes from."),
-                    _SUSPENDED,
-                    _REASON,
-                    _ACCEPTED,
-                    _AGE,
-                ),
+                columns=(_READY, _SOURCE, _AGE, _REASON, _SUSPENDED, _ACCEPTED),
             ),
             Kind(
                 name="ProviderPool",
                 plural="providerpools",
-                short_name="tgpool",
+                short_name="pp",
                 scope=Scope.NAMESPACED,
                 description="Providers of models that can stand in for each other, and how calls reach them.",
                 spec=ProviderPoolSpec,
                 status=ProviderPoolStatus,
                 columns=(
                     _READY,
-                    _condition(ConditionType.DEGRADED, "Whether providers are out of order."),
-                    Column(
-                        name="First Provider",
-                        path=".spec.providers[0].name",
-                        description="The first provider of the pool.",
-                    ),
-                    _SUSPENDED,
-                    _SIDECARS,
+                    _PROGRAMMED,
+                    _DESIRED,
+                    _PROVIDERS,
+                    _AGE,
                     _REASON,
+                    _DEGRADED,
+                    _SUSPENDED,
                     _ACCEPTED,
                     _RESOLVED,
-                    _PROGRAMMED,
-                    _AGE,
                 ),
             ),
         )

@@ -53,7 +53,7 @@ class AllowedNamespaces(Section):
     rules: ClassVar[tuple[Rule[AllowedNamespaces], ...]] = (
         Rule(
             holds=lambda self: (self.from_ is NamespacesFrom.SELECTOR) == (self.selector is not None),
-            cel="(self.from == 'Selector') == has(self.selector)",
+            cel="(has(self.from) && self.from == 'Selector') == has(self.selector)",
             message="selector is required when from is Selector, and forbidden otherwise",
             field="selector",
         ),
@@ -141,7 +141,10 @@ class Provider(Section):
             holds=lambda self: (
                 self.base_url is None or self.allow_insecure or self.base_url.startswith("https://")
             ),
-            cel="!has(self.baseURL) || self.allowInsecure || self.baseURL.startsWith('https://')",
+            cel=(
+                "!has(self.baseURL) || has(self.allowInsecure) && self.allowInsecure "
+                "|| self.baseURL.startsWith('https://')"
+            ),
             message="baseURL must begin with https://, unless allowInsecure is true",
             field="baseURL",
         ),

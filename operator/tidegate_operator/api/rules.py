@@ -102,7 +102,7 @@ class RateLimitRule(Section):
     rules: ClassVar[tuple[Rule[RateLimitRule], ...]] = (
         Rule(
             holds=None,
-            cel="self.key.all(part, self.key.exists_one(other, other == part))",
+            cel="!has(self.key) || self.key.all(part, self.key.exists_one(other, other == part))",
             message="no part of key may stand there twice",
             field="key",
         ),

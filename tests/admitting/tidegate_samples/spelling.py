@@ -55,8 +55,11 @@ def pattern_of(text_type: Any) -> str:
 
 
 def duration_of_length(length: int, _letter: str) -> str:
-    """The shortest or an exact number of milliseconds."""
-    return "1s" if length == 2 else f"1{'0' * (length - 3)}ms"
+    """The shortest, or milliseconds; where they alone would be longer than a year, behind the other units."""
+    if length == 2:
+        return "1s"
+    before = "300d1000h10000m100000s" if length > len("999999999ms") else ""
+    return f"{before}1{'0' * (length - len(before) - 3)}ms"
 
 
 def url_of_length(length: int, letter: str) -> str:

@@ -145,6 +145,8 @@ _ALL: Final = (
             "hours": "24h",
             "days": "90d",
             "nine digits": "999999999ms",
+            "two units": "1h30m",
+            "all units": "1d2h3m4s5ms",
         },
         misfits={
             "no unit": "30",
@@ -154,7 +156,8 @@ _ALL: Final = (
             "ten digits": "1000000000s",
             "a fraction": "1.5s",
             "a sign": "-5s",
-            "two units": "1m30s",
+            "the smaller unit first": "30s1m",
+            "a unit twice": "1m1m",
             "an unknown unit": "1w",
             "a capital": "5M",
             "a space inside": "5 m",

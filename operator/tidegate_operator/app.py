@@ -107,7 +107,9 @@ class Operator:
         self._publishing = Publishing(common, self._catch_up, lambda: self._sealing.seals)
         last_good = LastGoodStore(clients.make("last-good", at_once=1), settings.namespace, self._metrics)
         self._work = Work(common, self._publishing.board, last_good)
-        self._certifying = Certifying(common, clients.make("certificates", at_once=1), self._publishing.use)
+        self._certifying = Certifying(
+            common, access, clients.make("certificates", at_once=1), self._publishing.use
+        )
         conditions = Conditions(
             common, clients.make("conditions", at_once=WRITERS), self._work, self._publishing.book
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pytest
@@ -51,6 +51,7 @@ class Webhooks:
         self.patches = 0
         self.is_forbidden = False
         self.is_changed_back = False
+        self.on_patch: Callable[[], None] = lambda: None
 
     async def read(self, names: Collection[str]) -> Trusting | None:
         if self.is_forbidden:
@@ -63,6 +64,7 @@ class Webhooks:
             return False
         self.patches += 1
         self.version += 1
+        self.on_patch()
         for entry in change["webhooks"]:
             pem = base64.b64decode(entry["clientConfig"]["caBundle"])
             self.bundles[entry["name"]] = b"" if self.is_changed_back else pem
@@ -144,3 +146,25 @@ async def test_a_quarrel_over_trust_is_not_fought_without_a_pause(
         running.cancel()
     assert site.webhooks.patches == MAX_CHANGES
     assert site.secret.data is None
+
+
+async def test_news_are_looked_at_at_once_and_a_quarrel_by_news_has_its_pause_too(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a watch on both sides two quarrel as fast as the API server answers, each of whose looks finds itself right at first."""
+    site.webhooks.on_patch = site.injecting.wake
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(site.injecting.run())
+        for patches in range(1, MAX_CHANGES - 1):
+            while site.webhooks.patches < patches or site.secret.data is None:  # noqa: ASYNC110 - both run beside it
+                await asyncio.sleep(0)
+            assert "again and again" not in caplog.text
+            site.webhooks.bundles["pods.inject.tidegate.dev"] = b""
+            site.injecting.wake()
+        while "again and again" not in caplog.text:  # noqa: ASYNC110 - what is tested is that it ends by itself
+            await asyncio.sleep(0)
+        site.injecting.wake()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        running.cancel()
+    assert site.webhooks.patches + 1 == MAX_CHANGES  # the Secret was one of the changes

@@ -152,6 +152,28 @@ def test_what_somebody_changes_is_mended_and_what_is_right_is_left(
     assert configuration.get()["metadata"]["resourceVersion"] == version
 
 
+def test_trust_that_somebody_takes_away_is_back_within_a_second(
+    cluster: Cluster, operator: Operators, configuration: Configuration, home: str
+) -> None:
+    """The configuration is watched: between two looks that nothing asks for there would be an hour here."""
+    configuration.install(asleep(Service(namespace=home)))
+    replica = operator(TIDEGATE_CERTIFICATES_MS="3600000").wait_ready()
+    replica.until(lambda: bool(secret(cluster, home)), "the Secret")
+    trust = secret(cluster, home)["ca.crt"].decode()
+    replica.until(lambda: configuration.ours() == {trust}, "trust")
+
+    took_s = []
+    for _ in range(3):
+        document = configuration.get()
+        for webhook in document["webhooks"]:
+            webhook["clientConfig"].pop("caBundle", None)
+        configuration.put(document)
+        gone_s = time.monotonic()
+        replica.until(lambda: configuration.ours() == {trust}, "trust again")
+        took_s.append(time.monotonic() - gone_s)
+    assert min(took_s) < 1, took_s
+
+
 def test_a_certificate_that_cert_manager_has_left_behind_is_replaced(
     cluster: Cluster, operator: Operators, home: str
 ) -> None:

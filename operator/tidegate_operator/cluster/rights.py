@@ -115,7 +115,7 @@ OPERATOR: Final = Account(
         Right(
             why="whom the API server trusts when it calls the injector; who may patch it may change all of it, so it is "
             "this one alone",
-            verbs=("get", "patch"),
+            verbs=("get", "watch", "patch"),
             group="admissionregistration.k8s.io",
             resources=("mutatingwebhookconfigurations",),
             names=(WEBHOOK_CONFIGURATION,),

@@ -12,6 +12,9 @@ from tidegate_operator.cluster.client import STRATEGIC_PATCH, ClusterClient, obj
 from tidegate_operator.cluster.errors import ConflictError, NotFoundError
 
 _API: Final = "admissionregistration.k8s.io/v1"
+_PLURAL: Final = "mutatingwebhookconfigurations"
+WEBHOOK_CONFIGURATIONS: Final = object_path(_API, _PLURAL, "")
+"""Path of the collection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class WebhookStore:
     def __init__(self, client: ClusterClient, name: str) -> None:
         """Nothing is read yet."""
         self._client = client
-        self._path = object_path(_API, "mutatingwebhookconfigurations", "", name)
+        self._path = object_path(_API, _PLURAL, "", name)
 
     async def read(self, names: Collection[str]) -> Trusting | None:
         """The entries of these names; None when the object is not there or has none of them.

@@ -10,9 +10,10 @@ from tidegate_operator.certificates.files import ServerFiles
 from tidegate_operator.certificates.folder import FolderKeeper
 from tidegate_operator.certificates.keeper import CertificateKeeper
 from tidegate_operator.certificates.plan import Plan
-from tidegate_operator.cluster.client import ClusterClient
+from tidegate_operator.cluster.client import Access, ClusterClient
+from tidegate_operator.cluster.object_watch import ObjectWatch
 from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
-from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.cluster.webhooks import WEBHOOK_CONFIGURATIONS, WebhookStore
 from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.injecting import Injecting
 from tidegate_operator.handlers.part import Tasks
@@ -23,7 +24,11 @@ class Certifying:
     """Keeps certificates, or follows those that somebody else keeps."""
 
     def __init__(
-        self, common: Common, client: ClusterClient, on_files: Callable[[Bundle | ServerFiles], None]
+        self,
+        common: Common,
+        access: Access,
+        client: ClusterClient,
+        on_files: Callable[[Bundle | ServerFiles], None],
     ) -> None:
         """Nothing is read yet; `client` is for this part alone, and `on_files` takes what is to be served with."""
         settings, elector = common.settings, common.elector
@@ -31,6 +36,7 @@ class Certifying:
         names = service_names(settings, settings.service)
         self._keeper: CertificateKeeper | FolderKeeper
         self._injecting: Injecting | None = None
+        self._watch: ObjectWatch | None = None
         if settings.certificates.folder:
             self._keeper = FolderKeeper(
                 Path(settings.certificates.folder), name=names[0], on_files=on_files, interval_s=interval_s
@@ -54,6 +60,16 @@ class Certifying:
             may_write=lambda: elector.is_leading,
             interval_s=interval_s,
         )
+        if configuration:
+            self._watch = ObjectWatch(
+                access,
+                WEBHOOK_CONFIGURATIONS,
+                configuration,
+                on_news=self._injecting.wake,
+                length_ms=settings.watch.length_ms,
+                inactivity_ms=settings.watch.inactivity_ms,
+                retry_max_ms=settings.api_server.retry_max_ms,
+            )
 
     async def prepare(self) -> None:
         """Nothing is needed but the Lease."""
@@ -67,9 +83,13 @@ class Certifying:
         yield "certificates", self._keeper.run()
         if self._injecting is not None:
             yield "certificates of the injector", self._injecting.run()
+        if self._watch is not None:
+            yield "watch of the webhook configuration", self._watch.run()
 
     def lead_changed(self) -> None:
-        """Each look asks whether this replica leads."""
+        """Look at once: each look asks whether this replica leads."""
+        if self._injecting is not None:
+            self._injecting.wake()
 
     @property
     def waiting_for(self) -> str:

@@ -25,9 +25,12 @@ _log = logging.getLogger(__name__)
 
 SOON_S: Final = 1.0
 """Until the next look while something is to be done."""
+SETTLE_S: Final = 0.1
+"""Between news and the look at it: several changes in a row are one."""
 
 MAX_CHANGES: Final = 10
-"""Looks in a row that each change something. Two are usual; more of them are a quarrel with somebody who changes it back."""
+"""Looks that each change something, with no quiet interval between them. Two are usual; more of them are a quarrel with
+somebody who changes it back."""
 
 
 class TrustStore(Protocol):
@@ -78,19 +81,38 @@ class Injecting:
         self._interval_s = interval_s
         self._soon_s = min(soon_s, interval_s)
         self._changes = 0
-        """Looks in a row that have changed something."""
+        """Looks that have changed something since an interval was quiet."""
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something may have changed: look soon."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Look, for ever."""
         while True:
             is_settled = await self.look()
-            if self._changes == MAX_CHANGES:
+            if self._changes >= MAX_CHANGES:
                 _log.warning(
                     "caBundle or the injector's Secret is changed back again and again by somebody else; one of the two has "
                     "to be told not to: see TIDEGATE_WEBHOOK_CONFIGURATION and TIDEGATE_CERTIFICATES"
                 )
-            is_over = is_settled or self._changes >= MAX_CHANGES
-            await asyncio.sleep(self._interval_s if is_over else self._soon_s)
+                await asyncio.sleep(self._interval_s)
+                self._changes = 0
+                continue
+            await self._pause(self._interval_s if is_settled else self._soon_s, is_settled=is_settled)
+
+    async def _pause(self, at_most_s: float, *, is_settled: bool) -> None:
+        """Wait for news. Our own changes are news too, so only an interval without any ends what may be a quarrel."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._woken.wait()
+        except TimeoutError:
+            if is_settled:
+                self._changes = 0
+            return
+        await asyncio.sleep(min(SETTLE_S, at_most_s))
+        self._woken.clear()
 
     async def look(self) -> bool:
         """One look; whether nothing was to be done. Of several changes each is a look of its own."""
@@ -102,7 +124,7 @@ class Injecting:
         except ClusterError as error:
             _log.log(error.level, "the injector's certificates could not be looked after: %s", error)
             return True
-        self._changes = 0 if is_settled else self._changes + 1
+        self._changes += not is_settled
         return is_settled
 
     async def _look(self, bundle: Bundle) -> bool:

@@ -25,6 +25,7 @@ FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "github.com/prometheus-operator/prometheus-operator": (
             "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+            "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
             "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
         ),
     }

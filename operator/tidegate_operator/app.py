@@ -130,6 +130,7 @@ class Operator:
             excluded=(settings.namespace, *settings.injector.excluded_namespaces),
             identity=self._elector.identity,
             period_ms=settings.injector.coverage_ms,
+            whole_ms=settings.lists.relist_ms,
         )
         self._work.compiled = (conditions.compiled, keeping.changed.set)
         self._parts: tuple[Part, ...] = (conditions, keeping, covering)

@@ -160,6 +160,6 @@ class InjectorSettings:
     webhook_configuration: str = WEBHOOK_CONFIGURATION
     """The MutatingWebhookConfiguration whose `caBundle` is kept. `none`: no configuration is ever touched."""
     coverage_ms: int = period(60_000, 50)
-    """How often pods are counted that should have a sidecar and have none."""
+    """How often pods are counted again in namespaces where some should have a sidecar and have none; everywhere: `lists.relist_ms`."""
     excluded_namespaces: tuple[str, ...] = ()
     """`NAME,NAME`: where the webhook configuration lets nothing be injected, so that pods there lack nothing."""

@@ -190,7 +190,11 @@ def test_what_the_event_advises_brings_the_sidecar(
     install(team.control_plane, injector)
 
     Cluster(team.control_plane).install()
-    settings = {"TIDEGATE_COVERAGE_MS": "100", "TIDEGATE_WEBHOOK_CONFIGURATION": "none"}
+    settings = {
+        "TIDEGATE_COVERAGE_MS": "100",
+        "TIDEGATE_RELIST_MS": "500",
+        "TIDEGATE_WEBHOOK_CONFIGURATION": "none",
+    }
     operator = OperatorProcess(kubeconfig=account, namespace=home, folder=tmp_path, settings=settings).start()
     sample = 'workloads_without_sidecar{reason="RestartRequired"}'
     try:

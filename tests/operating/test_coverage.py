@@ -16,7 +16,7 @@ from tidegate_operator.inject.names import INJECT
 
 Operators = Callable[..., OperatorProcess]
 
-OFTEN = {"TIDEGATE_COVERAGE_MS": "100"}
+OFTEN = {"TIDEGATE_COVERAGE_MS": "100", "TIDEGATE_RELIST_MS": "500"}
 ENABLED = {INJECT: "enabled"}
 
 
@@ -90,6 +90,20 @@ def test_pods_from_before_are_told_of_once_and_again_after_they_were_well(
     cluster.apply(bare(team, "chat-5d4f-c", cluster.get("replicaset", team, "chat-5d4f")))
     replica.until(lambda: len(notes(cluster, team)) == 2, "the second lack")
     assert "1 of 2 pods run without a sidecar" in notes(cluster, team)[1][2]
+
+
+def test_between_counts_of_everything_only_namespaces_in_question_are_counted(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    """Everything is counted every ten minutes; that a namespace asks is told by its watch."""
+    replica = operator(TIDEGATE_COVERAGE_MS="100").wait_ready()
+    cluster.apply(bare(team, "alone", None))
+    cluster.kubectl("label", "namespace", team, f"{INJECT}=enabled")
+    replica.until(lambda: lacking(replica) == 1, "the gauge")
+    ((kind, reason, _),) = notes(cluster, team)
+    assert (kind, reason) == ("Pod", "RestartRequired")
+    remove(cluster, team, "alone")
+    replica.until(lambda: replica.metric("pods_without_sidecar") == 0, "it to be well")
 
 
 def test_another_holder_of_the_lease_does_not_tell_it_again(

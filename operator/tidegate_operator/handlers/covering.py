@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ _LISTED: Final[Mapping[str, tuple[str, str]]] = {
     "StatefulSet": ("apps/v1", "statefulsets"),
     "DaemonSet": ("apps/v1", "daemonsets"),
 }
+MAX_NAMESPACES: Final = 64
+"""Namespaces that are counted again in one round; the others have their turn in the next."""
 NOT_INJECTED: Final = f"{INJECTED_LABEL}!=true"
 
 
@@ -46,6 +49,9 @@ class _Regarding(NamedTuple):
 class Covering:
     """Counts, and tells.
 
+    The whole cluster is counted now and then. In between, only namespaces are in which pods lacked a sidecar at the last count,
+    and those that have asked since: the watch of namespaces tells these.
+
     Attributes:
         client: is asked.
         news: namespaces, and the pods that have a sidecar.
@@ -53,7 +59,8 @@ class Covering:
         may_write: whether it is for this replica to do.
         excluded: namespaces in which nothing is ever injected: Tidegate's own, and see settings, `excluded_namespaces`.
         identity: this replica's name, in events.
-        period_ms: see settings, `coverage_ms`.
+        period_ms: see settings, `injector.coverage_ms`.
+        whole_ms: see settings, `lists.relist_ms`.
     """
 
     client: ClusterClient
@@ -63,7 +70,15 @@ class Covering:
     excluded: Collection[str]
     identity: str
     period_ms: int
+    whole_ms: int
     _shortfalls: Shortfalls = field(default_factory=Shortfalls)
+    _lacking: Mapping[WorkloadName, Lack] = field(default_factory=dict)
+    _asking: frozenset[str] = frozenset()
+    """Namespaces that asked for sidecars at the last count."""
+    _rounds: dict[str, int] = field(default_factory=dict)
+    """Namespace to the round in which it was counted again."""
+    _left_out: int = 0
+    _whole_at_s: float = 0.0
 
     async def prepare(self) -> None:
         """The first count finds what there is."""
@@ -84,14 +99,19 @@ class Covering:
                 await asyncio.sleep(period_s)
             else:
                 # what another replica tells from now on is not ours to know
-                self._shortfalls = Shortfalls()
-                self._show(0)
+                self._shortfalls, self._lacking, self._left_out, self._whole_at_s = Shortfalls(), {}, 0, 0.0
+                self._show()
                 await asyncio.sleep(min(IDLE_S, period_s))
 
     async def look(self) -> None:
         """One count, and what is to be told after it. A count that fails changes nothing."""
+        now_s = asyncio.get_running_loop().time()
+        is_whole = now_s >= self._whole_at_s
+        count = Count(self.news.objects.namespaces, self.excluded)
+        places = ("",) if is_whole else self._in_question(count.asking)
         try:
-            count = await self._count()
+            for place in places:
+                await self._count(count, place)
         except ClusterError as error:
             _log.log(error.level, "pods without a sidecar could not be counted: %s", error)
             self.metrics.coverage_failed.inc()
@@ -100,27 +120,40 @@ class Covering:
             _log.warning(
                 "%d pods without a sidecar are of more workloads than are kept apart", count.left_out
             )
-        self._shortfalls.counted(count.lacking)
+        if is_whole:
+            # replicas and clusters that start together must not ask together for ever
+            self._whole_at_s = now_s + self.whole_ms * random.uniform(0.8, 1.0) / 1000  # noqa: S311 - no secret
+            self._lacking, self._rounds, self._left_out = count.lacking, {}, count.left_out
+        else:
+            others = {name: lack for name, lack in self._lacking.items() if name.namespace not in places}
+            self._lacking = others | count.lacking
+            self._rounds |= dict.fromkeys(places, max(self._rounds.values(), default=0) + 1)
+        self._asking = count.asking
+        self._shortfalls.counted(self._lacking)
         injected = injected_pods(self.news.pods.by_workload())
         for name in tuple(self._shortfalls.due(injected)):
             if not self.may_write():
                 return
             try:
-                await self._tell(name, count.lacking[name], injected.get(name, 0))
+                await self._tell(name, self._lacking[name], injected.get(name, 0))
             except ClusterError as error:
                 _log.log(error.level, "%s lacks sidecars, which could not be told: %s", name, error)
-        self._show(count.pods)
+        self._show()
 
-    async def _count(self) -> Count:
-        count = Count(self.news.objects.namespaces, self.excluded)
+    def _in_question(self, asking: frozenset[str]) -> tuple[str, ...]:
+        """Namespaces that are counted again before the next count of everything, those first whose turn is longest ago."""
+        lacking = {name.namespace for name in self._lacking} | (asking - self._asking)
+        return tuple(sorted(lacking, key=lambda it: (self._rounds.get(it, 0), it))[:MAX_NAMESPACES])
+
+    async def _count(self, count: Count, namespace: str) -> None:
+        """Count one namespace; empty: all of them."""
         for kind, (api, plural) in _LISTED.items():
-            async for page in self.client.pages(object_path(api, plural, ""), accept=METADATA_LIST):
+            async for page in self.client.pages(object_path(api, plural, namespace), accept=METADATA_LIST):
                 count.take_workloads(kind, page)
-        path = object_path("v1", "pods", "")
+        path = object_path("v1", "pods", namespace)
         pages = self.client.pages(path, labels=NOT_INJECTED, fields=NOT_ENDED, accept=METADATA_LIST)
         async for page in pages:
             count.take_pods(page)
-        return count
 
     async def _tell(self, name: WorkloadName, lack: Lack, injected: int) -> None:
         """Look at one pod and at the workload, and post an event about it."""
@@ -166,8 +199,9 @@ class Covering:
             return _Regarding(ref=ref, uid=lack.sample.uid, api="v1")
         return _Regarding(ref=replace(ref, kind=owner.kind), uid=owner.uid, api=owner.api)
 
-    def _show(self, pods: int) -> None:
-        self.metrics.pods_without_sidecar.set(pods)
+    def _show(self) -> None:
+        pods = sum(lack.pods for lack in self._lacking.values())
+        self.metrics.pods_without_sidecar.set(pods + self._left_out)
         self.metrics.workloads_without_sidecar.clear()
         for reason, number in self._shortfalls.reasons().items():
             self.metrics.workloads_without_sidecar.labels(reason).set(number)

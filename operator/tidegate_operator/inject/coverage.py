@@ -75,9 +75,10 @@ class Count:
         """
         self._most = most
         self._left_out = {*excluded, *SYSTEM_NAMESPACES}
-        self._asking = {
+        self.asking = frozenset(
             it.name for it in namespaces if choice_of({"metadata": {"labels": it.labels}}) is Choice.ENABLED
-        }
+        )
+        """Namespaces that ask for sidecars."""
         self._words: dict[WorkloadName, Choice] = {}
         self._spoken: set[str] = set()
         """Namespaces with workloads that ask for sidecars: elsewhere nobody has to know what a pod belongs to."""
@@ -106,7 +107,7 @@ class Count:
             metadata, choice = document["metadata"], choice_of(document)
             namespace = str(metadata["namespace"])
             if choice is None:
-                may_ask = namespace in self._asking or namespace in self._spoken
+                may_ask = namespace in self.asking or namespace in self._spoken
             else:
                 may_ask = choice is Choice.ENABLED
             if not may_ask or namespace in self._left_out or is_injected(document):
@@ -123,7 +124,7 @@ class Count:
     def _asks_for(self, workload: WorkloadName) -> bool:
         """Whether pods that say nothing get a sidecar; the workload's word goes before its namespace's."""
         word = self._words.get(workload)
-        return word is Choice.ENABLED if word is not None else workload.namespace in self._asking
+        return word is Choice.ENABLED if word is not None else workload.namespace in self.asking
 
     def _add(self, name: WorkloadName, pod: Sample) -> None:
         self.pods += 1

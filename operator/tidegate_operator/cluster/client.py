@@ -121,7 +121,7 @@ class Outage:
             self._since_s = time.monotonic()
             _log.warning("the API server cannot be reached, and is tried again and again: %s", error)
 
-    def found(self) -> None:
+    def answered(self) -> None:
         """A call was answered."""
         if self._since_s is not None:
             away_s = time.monotonic() - self._since_s
@@ -213,15 +213,15 @@ class ClusterClient:
             self._outage.lost(error)
             raise
         except RefusedError:
-            self._outage.found()
+            self._outage.answered()
             raise
-        self._outage.found()
+        self._outage.answered()
         return answer
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
         """Read one object."""
-        found: dict[str, Any] = await self.request("GET", path, accept=accept)
-        return found
+        document: dict[str, Any] = await self.request("GET", path, accept=accept)
+        return document
 
     async def find(self, path: str, *, accept: str = "application/json") -> dict[str, Any] | None:
         """Read one object; None when it is not there."""

@@ -53,7 +53,7 @@ def events_of(kind: str, transitions: Sequence[Transition]) -> tuple[Event, ...]
     That a new object is fine, its status says; `Ready` is told of the kill switch alone, since all else that it sums up
     has been told; and that sidecars are waited for is no news, since each change of configuration passes through it.
     """
-    found = []
+    events = []
     for transition in transitions:
         after, before = transition.after, transition.before
         is_bad = _is_bad(kind, after.type, after.status.value, after.reason.value)
@@ -62,8 +62,8 @@ def events_of(kind: str, transitions: Sequence[Transition]) -> tuple[Event, ...]
         if is_bad or (was_bad and not is_pending):
             tone = EventType.WARNING if is_bad else EventType.NORMAL
             note = f"{after.type.value}: {after.message}"
-            found.append(Event(type=tone, reason=after.reason.value, note=note))
-    return tuple(found)
+            events.append(Event(type=tone, reason=after.reason.value, note=note))
+    return tuple(events)
 
 
 def _is_bad(kind: str, condition: ConditionType, status: str, reason: str) -> bool:

@@ -214,18 +214,18 @@ def account_manifests(account: Account, namespace: str) -> list[dict[str, Any]]:
 def people_manifests() -> list[dict[str, Any]]:
     """ClusterRoles that are aggregated to `view`, `edit` and `admin`; each includes those before it."""
     order = list(PEOPLE)
-    found = []
+    manifests = []
     for place, (name, rights) in enumerate(PEOPLE.items()):
         labels = {f"{_RBAC}/aggregate-to-{role}": "true" for role in order[place:]}
-        found.append(_role("ClusterRole", {"name": f"tidegate-{name}", "labels": labels}, rights))
-    return found
+        manifests.append(_role("ClusterRole", {"name": f"tidegate-{name}", "labels": labels}, rights))
+    return manifests
 
 
 def files(namespace: str = NAMESPACE) -> Mapping[str, str]:
     """File name to content."""
-    found = {f"{account.name}.yaml": account_manifests(account, namespace) for account in ACCOUNTS}
-    found["people.yaml"] = people_manifests()
-    return {name: HEADER + "---\n".join(to_yaml(it) for it in items) for name, items in found.items()}
+    manifests = {f"{account.name}.yaml": account_manifests(account, namespace) for account in ACCOUNTS}
+    manifests["people.yaml"] = people_manifests()
+    return {name: HEADER + "---\n".join(to_yaml(item) for item in items) for name, items in manifests.items()}
 
 
 def _role(kind: str, metadata: Mapping[str, Any], rights: Sequence[Right]) -> dict[str, Any]:

@@ -89,18 +89,18 @@ class StatusWriter:
         """Write what is due, for as long as the process lives; several do so at the same time."""
         while True:
             self._wake.clear()
-            found = self._next() if self.may_write() else None
-            if isinstance(found, WantedStatus):
-                self._writing.add(found.ref)
+            due = self._next() if self.may_write() else None
+            if isinstance(due, WantedStatus):
+                self._writing.add(due.ref)
                 try:
-                    await self._write(found)
+                    await self._write(due)
                 finally:
-                    self._writing.discard(found.ref)
-                if self._differs(found.ref):
-                    self._due[found.ref] = None
+                    self._writing.discard(due.ref)
+                if self._differs(due.ref):
+                    self._due[due.ref] = None
                 continue
             try:
-                async with asyncio.timeout(found):
+                async with asyncio.timeout(due):
                     await self._wake.wait()
             except TimeoutError:
                 pass

@@ -67,11 +67,11 @@ class BarePods:
     def undecided(self, counts: Governed) -> frozenset[ObjectRef]:
         """Policies of whose targets it is not known whether they have pods."""
         return frozenset(
-            it.ref
-            for it in self.news.objects.held.values()
+            held.ref
+            for held in self.news.objects.held.values()
             if any(
                 not counts.get(place, 0) and place not in self.counts
-                for place in places_of(it.ref, it.stored)
+                for place in places_of(held.ref, held.stored)
             )
         )
 
@@ -103,17 +103,17 @@ class BarePods:
 
     def _due(self, asked: Collection[Place]) -> list[Place]:
         """Those whose last count is longest ago: an answer goes to the end of `counts`."""
-        namespaces = dict.fromkeys(it.namespace for it in self.counts)
+        namespaces = dict.fromkeys(place.namespace for place in self.counts)
         due = {*[*namespaces][:MAX_PER_ROUND]}
-        return [it for it in asked if it.namespace in due]
+        return [place for place in asked if place.namespace in due]
 
     async def look(self, places: Collection[Place]) -> bool:
         """Count these; False when the API server did not answer."""
         before = dict(self.counts)
         is_answered = True
-        for namespace in sorted({it.namespace for it in places}):
+        for namespace in sorted({place.namespace for place in places}):
             try:
-                await self._count(namespace, [it for it in places if it.namespace == namespace])
+                await self._count(namespace, [place for place in places if place.namespace == namespace])
             except ClusterError as error:
                 _log.log(error.level, "pods of namespace %s could not be counted: %s", namespace, error)
                 is_answered = False
@@ -123,7 +123,7 @@ class BarePods:
 
     async def _count(self, namespace: str, places: Collection[Place]) -> None:
         # a pod's metadata do not tell its ServiceAccount, but the API server can choose by it
-        by_account = [it for it in places if it.kind == TargetKind.SERVICE_ACCOUNT.value]
+        by_account = [place for place in places if place.kind == TargetKind.SERVICE_ACCOUNT.value]
         path = object_path("v1", "pods", namespace)
         for place in by_account:
             whole = Place(namespace, TargetKind.NAMESPACE.value, namespace)
@@ -132,7 +132,7 @@ class BarePods:
             async for page in self.client.pages(path, labels=_BARE, fields=fields, accept=METADATA_LIST):
                 tally.take(page)
             self._answer({place: tally.counts[whole]})
-        others = [it for it in places if it not in by_account]
+        others = [place for place in places if place not in by_account]
         if not others:
             return
         tally = Tally(others, selectors(self.news.objects.held.values()))

@@ -143,7 +143,11 @@ class Covering:
     def _in_question(self, asking: frozenset[str]) -> tuple[str, ...]:
         """Namespaces that are counted again before the next count of everything, those first whose turn is longest ago."""
         lacking = {name.namespace for name in self._lacking} | (asking - self._asking)
-        return tuple(sorted(lacking, key=lambda it: (self._rounds.get(it, 0), it))[:MAX_NAMESPACES])
+        return tuple(
+            sorted(lacking, key=lambda namespace: (self._rounds.get(namespace, 0), namespace))[
+                :MAX_NAMESPACES
+            ]
+        )
 
     async def _count(self, count: Count, namespace: str) -> None:
         """Count one namespace; empty: all of them."""
@@ -190,10 +194,10 @@ class Covering:
         ref = ObjectRef(kind=name.kind, namespace=name.namespace, name=name.name)
         if name.kind in _LISTED:
             api, plural = _LISTED[name.kind]
-            found = await self.client.find(
+            workload = await self.client.find(
                 object_path(api, plural, name.namespace, name.name), accept=METADATA
             )
-            return None if found is None else _Regarding(ref=ref, uid=found["metadata"]["uid"], api=api)
+            return None if workload is None else _Regarding(ref=ref, uid=workload["metadata"]["uid"], api=api)
         owner = lack.sample.owner
         if owner is None or name.kind == "Pod":
             return _Regarding(ref=ref, uid=lack.sample.uid, api="v1")

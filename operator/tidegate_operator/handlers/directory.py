@@ -44,14 +44,14 @@ class Reviewer:
 
     async def review(self, token: str) -> Reviewed | Refused:
         """One TokenReview for our audience."""
-        found = await tokens.review(self._client, token, AUDIENCE)
-        if found.problem:
-            return Refused(found.problem)
+        verdict = await tokens.review(self._client, token, AUDIENCE)
+        if verdict.problem:
+            return Refused(verdict.problem)
         return Reviewed(
-            namespace=found.namespace,
-            service_account=found.service_account,
-            pod_name=found.pod_name,
-            pod_uid=found.pod_uid,
+            namespace=verdict.namespace,
+            service_account=verdict.service_account,
+            pod_name=verdict.pod_name,
+            pod_uid=verdict.pod_uid,
         )
 
     async def keys(self) -> KeySet:

@@ -128,8 +128,8 @@ class Injecting:
         return is_settled
 
     async def _look(self, bundle: Bundle) -> bool:
-        found = await self._store.read()
-        data, version = found if found is not None else ({}, "")
+        stored = await self._store.read()
+        data, version = stored if stored is not None else ({}, "")
         before, now_s = _read(data), int(self._wall_s())
         trusting = await self._webhooks.read(own_names()) if self._webhooks is not None else None
         trusted = () if trusting is None else tuple(trusting.bundles.values())

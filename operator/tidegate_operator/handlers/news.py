@@ -124,10 +124,13 @@ class News:
         if kind == POD:
             self._pods_changed(is_changed=self.pods.relisted(documents, version, unchanged))
         else:
-            found = self.objects.relisted(kind, documents, version, unchanged)
+            relisted = self.objects.relisted(kind, documents, version, unchanged)
             # also without a change: the versions of what is published are higher now
-            self.compiling.mark(max(found.change, Change.STATUS))
-            missed = (*(f"{ref} changed" for ref in found.missed), *(f"{ref} is gone" for ref in found.gone))
+            self.compiling.mark(max(relisted.change, Change.STATUS))
+            missed = (
+                *(f"{ref} changed" for ref in relisted.missed),
+                *(f"{ref} is gone" for ref in relisted.gone),
+            )
         if not self.unlisted:
             self.listed.set()
         return missed

@@ -80,13 +80,17 @@ class Owning:
 
     async def look_for_new(self) -> bool:
         """Look for targets that have not been looked for; False when the API server did not answer."""
-        with_pods = {(it.namespace, it.kind, it.name) for it in self.news.pods.by_workload()}
+        with_pods = {
+            (workload.namespace, workload.kind, workload.name) for workload in self.news.pods.by_workload()
+        }
         names = {name for names in self._targets().values() for name in names if name not in with_pods}
         return await self._look(lambda: self.owners.look_for_new(names))
 
     def undecided(self) -> frozenset[ObjectRef]:
         """Policies of which nobody can say yet whether their targets exist."""
-        with_pods = {(it.namespace, it.kind, it.name) for it in self.news.pods.by_workload()}
+        with_pods = {
+            (workload.namespace, workload.kind, workload.name) for workload in self.news.pods.by_workload()
+        }
         return frozenset(
             ref
             for ref, names in self._targets().items()
@@ -104,13 +108,13 @@ class Owning:
         return True
 
     def _targets(self) -> dict[ObjectRef, tuple[TargetName, ...]]:
-        found = {}
+        targets = {}
         for held in self.news.objects.held.values():
             spec = held.stored.spec
             if isinstance(spec, AIPolicySpec):
-                found[held.ref] = tuple(
+                targets[held.ref] = tuple(
                     TargetName(held.ref.namespace, target.kind.value, target.name)
                     for target in spec.target_refs or ()
                     if target.kind.value in TARGET_KINDS
                 )
-        return found
+        return targets

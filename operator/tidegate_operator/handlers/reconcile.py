@@ -118,7 +118,7 @@ class Reconciler:
         await self._find_last_good()
         # no await from here to the snapshot's last part: all of it is of one moment
         held = self.news.objects.held
-        self.news.objects.last_good.keep({it.uid for it in held.values()})
+        self.news.objects.last_good.keep({each.uid for each in held.values()})
         as_of = AsOf.of(self.epoch(), self.news.objects.versions)
         snapshot = self.news.objects.snapshot(self._workloads())
         started_s = time.perf_counter()
@@ -177,7 +177,9 @@ class Reconciler:
     async def _find_last_good(self) -> None:
         """Read persisted forms before an object counts as having none: another replica may have seen a valid one."""
         invalid = frozenset(
-            (it.uid, it.generation) for it in self.news.objects.held.values() if it.stored.spec is None
+            (held.uid, held.generation)
+            for held in self.news.objects.held.values()
+            if held.stored.spec is None
         )
         if invalid <= self.looked_up:
             self.looked_up = invalid
@@ -191,8 +193,12 @@ class Reconciler:
 
     def _workloads(self) -> tuple[Workload, ...]:
         with_pods = tuple(self.news.pods.by_workload())
-        names = {(it.namespace, it.kind, it.name) for it in with_pods}
-        others = (it for it in self.owners.workloads if (it.namespace, it.kind, it.name) not in names)
+        names = {(workload.namespace, workload.kind, workload.name) for workload in with_pods}
+        others = (
+            target
+            for target in self.owners.workloads
+            if (target.namespace, target.kind, target.name) not in names
+        )
         return (*with_pods, *others)
 
     def _count(self, compiled: Compiled) -> None:

@@ -128,7 +128,7 @@ class Relisting:
             answer, missed = await self._take_metadata(kind, answer)
         if is_first:
             _log.info("%s: %d objects at version %d", kind, len(answer.items), answer.version)
-        return missed, max((int(it["metadata"]["resourceVersion"]) for it in answer.items), default=0)
+        return missed, max((int(item["metadata"]["resourceVersion"]) for item in answer.items), default=0)
 
     def _tell(self, kind: str, missed: tuple[str, ...]) -> None:
         """A periodic list should find what is known. What the watch has not told a while later, it has lost."""
@@ -138,7 +138,7 @@ class Relisting:
 
     async def _take_metadata(self, kind: str, answer: Answer) -> tuple[Answer, tuple[str, ...]]:
         """Read what is newer than known, and take it in; the list, and what had been missed."""
-        newer = [it["metadata"] for it in answer.items if self._news.lacks(kind, it["metadata"])]
+        newer = [item["metadata"] for item in answer.items if self._news.lacks(kind, item["metadata"])]
         if len(newer) > MAX_READ:
             whole = await self._read(kind, is_whole=True)
             if whole.version < answer.version:
@@ -146,16 +146,18 @@ class Relisting:
                     f"two lists of {kind} in a row fell from {answer.version} to {whole.version}"
                 )
             return whole, self._news.relisted(kind, whole.items, whole.version)
-        documents = [await self._client.find(self._path_of(kind, it)) for it in newer]
-        unchanged = {str(it["metadata"]["uid"]) for it in answer.items} - {str(it["uid"]) for it in newer}
-        found = [it for it in documents if it is not None]
-        return answer, self._news.relisted(kind, found, answer.version, unchanged)
+        documents = [await self._client.find(self._path_of(kind, metadata)) for metadata in newer]
+        unchanged = {str(item["metadata"]["uid"]) for item in answer.items} - {
+            str(metadata["uid"]) for metadata in newer
+        }
+        present = [document for document in documents if document is not None]
+        return answer, self._news.relisted(kind, present, answer.version, unchanged)
 
     def _path_of(self, kind: str, metadata: Mapping[str, Any]) -> str:
         base, _, plural = self._paths[kind].rpartition("/")
         namespace = metadata.get("namespace")
         parts = (*(("namespaces", namespace) if namespace else ()), plural, metadata["name"])
-        return "/".join((base, *(quote(str(it), safe="") for it in parts)))
+        return "/".join((base, *(quote(str(part), safe="") for part in parts)))
 
     async def _read(self, kind: str, *, is_whole: bool) -> Answer:
         path = self._paths[kind]

@@ -125,6 +125,6 @@ def _sidecars(summary: Summary) -> Sidecars:
         rejected=summary.rejected,
         starting=summary.starting,
         lagging=tuple(
-            f"{it.pod} {_WORDS[it.lag]}{f' ({it.why})' if it.why else ''}" for it in summary.lagging
+            f"{pod.pod} {_WORDS[pod.lag]}{f' ({pod.why})' if pod.why else ''}" for pod in summary.lagging
         ),
     )

@@ -145,7 +145,7 @@ class Watches:
         kinds_by_path = {path: kind for kind, path in PATHS.items()}
         session = watching_session(self._access, self.liveness, kinds_by_path, self._kopf_has_listed)
         # kopf closes those that it has given up
-        self._sessions[:] = [it for it in self._sessions if not it.closed] + [session]
+        self._sessions[:] = [former for former in self._sessions if not former.closed] + [session]
         return self._access.server, session
 
     def _kopf_has_listed(self, kind: str) -> None:

@@ -224,7 +224,9 @@ class _Engine(threading.Thread):
             await kopf.run_tasks(tasks, ignored=[task for task in (asyncio.current_task(),) if task])
         else:
             errors = [task.exception() for task in done if not task.cancelled()]
-            self._tell(next((it for it in errors if it is not None), RuntimeError("a task of kopf is over")))
+            self._tell(
+                next((error for error in errors if error is not None), RuntimeError("a task of kopf is over"))
+            )
             rest = asyncio.all_tasks() - {asyncio.current_task()}
             for task in rest:
                 task.cancel()

@@ -102,7 +102,7 @@ class LastGood:
 
     def keep(self, uids: Collection[str]) -> None:
         """Forget the forms of all objects but these."""
-        for uid in [it for it in self._forms if it not in uids]:
+        for uid in [known for known in self._forms if known not in uids]:
             self.forget(uid)
 
     def shard(self, number: int) -> Shard:
@@ -119,7 +119,7 @@ def shard_of(uid: str) -> int:
 def _bounded(part: dict[str, str]) -> Shard:
     total = sum(len(uid) + len(text.encode()) for uid, text in part.items())
     left_out = []
-    for uid in sorted(part, key=lambda it: (-len(part[it]), it)):
+    for uid in sorted(part, key=lambda uid: (-len(part[uid]), uid)):
         if total <= MAX_SHARD_BYTES:
             break
         total -= len(uid) + len(part[uid].encode())

@@ -177,15 +177,15 @@ class Objects:
 
     def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
         """Everything a compile needs; an object that is not valid has its last good form."""
-        found: dict[str, list[Stored[Any]]] = {kind: [] for kind in KINDS}
+        stored: dict[str, list[Stored[Any]]] = {kind: [] for kind in KINDS}
         for kind in KINDS:
             for held in self._kinds[kind].held.values():
-                found[kind].append(self._in_force(held))
+                stored[kind].append(self._in_force(held))
         return Snapshot(
-            pools=tuple(found["ProviderPool"]),
-            policies=tuple(found["AIPolicy"]),
-            cluster_policies=tuple(found["ClusterAIPolicy"]),
-            credentials=tuple(found["ProviderCredential"]),
+            pools=tuple(stored["ProviderPool"]),
+            policies=tuple(stored["AIPolicy"]),
+            cluster_policies=tuple(stored["ClusterAIPolicy"]),
+            credentials=tuple(stored["ProviderCredential"]),
             namespaces=self.namespaces,
             workloads=tuple(workloads),
         )

@@ -153,7 +153,9 @@ class Pods:
         for document in documents:
             present.add(str(document["metadata"]["uid"]))
             is_changed |= self.seen(document)
-        for uid in [it.uid for it in self._pods.values() if it.uid not in present and it.version <= version]:
+        for uid in [
+            pod.uid for pod in self._pods.values() if pod.uid not in present and pod.version <= version
+        ]:
             is_changed |= self._remove(uid)
         self._gone = {uid: at for uid, at in self._gone.items() if at > version}
         self.is_listed = True
@@ -170,12 +172,12 @@ class Pods:
 
     def unknown_owners(self) -> tuple[tuple[str, Owner], ...]:
         """Owners that have to be looked up, each with its namespace, once."""
-        found = {
+        owners = {
             pod.owner.uid: (pod.namespace, pod.owner)
             for pod in self._pods.values()
             if pod.owner is not None and self._needs_look_up(pod.owner)
         }
-        return tuple(found.values())
+        return tuple(owners.values())
 
     def learn(self, uid: str, owner: Owner | None) -> None:
         """The controller of the owner with this uid; None when it has none, or is gone."""
@@ -191,12 +193,12 @@ class Pods:
 
     def by_workload(self) -> Mapping[Workload, tuple[Pod, ...]]:
         """All workloads that have injected pods, with these."""
-        found: dict[Workload, list[Pod]] = {}
+        workloads: dict[Workload, list[Pod]] = {}
         for pod in self._pods.values():
             workload = self.workload(pod)
             if workload is not None:
-                found.setdefault(workload, []).append(pod)
-        return {workload: tuple(pods) for workload, pods in found.items()}
+                workloads.setdefault(workload, []).append(pod)
+        return {workload: tuple(pods) for workload, pods in workloads.items()}
 
     def _remove(self, uid: str) -> bool:
         self._begun.pop(uid, None)
@@ -285,7 +287,9 @@ def has_begun(document: Mapping[str, Any]) -> bool:
     """Whether the pod's sidecar runs, or ran before; as the kubelet says, who says nothing of a container that waits for its image."""
     status = document.get("status") or {}
     every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    return any(_container_began(it) for it in every if it.get("name") == SIDECAR_CONTAINER)
+    return any(
+        _container_began(container) for container in every if container.get("name") == SIDECAR_CONTAINER
+    )
 
 
 def has_ended(document: Mapping[str, Any]) -> bool:
@@ -295,7 +299,9 @@ def has_ended(document: Mapping[str, Any]) -> bool:
 
 def _container_began(status: Mapping[str, Any]) -> bool:
     states = (status.get("state") or {}, status.get("lastState") or {})
-    return bool(status.get("restartCount")) or any("running" in it or "terminated" in it for it in states)
+    return bool(status.get("restartCount")) or any(
+        "running" in state or "terminated" in state for state in states
+    )
 
 
 def _essence(pod: Pod) -> tuple[object, ...]:

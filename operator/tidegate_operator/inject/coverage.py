@@ -76,7 +76,9 @@ class Count:
         self._most = most
         self._left_out = {*excluded, *SYSTEM_NAMESPACES}
         self.asking = frozenset(
-            it.name for it in namespaces if choice_of({"metadata": {"labels": it.labels}}) is Choice.ENABLED
+            namespace.name
+            for namespace in namespaces
+            if choice_of({"metadata": {"labels": namespace.labels}}) is Choice.ENABLED
         )
         """Namespaces that ask for sidecars."""
         self._words: dict[WorkloadName, Choice] = {}
@@ -131,7 +133,7 @@ class Count:
         lack = self.lacking.get(name)
         if lack is not None:
             lack.pods += 1
-            lack.sample = min(lack.sample, pod, key=lambda it: (it.created, it.name))
+            lack.sample = min(lack.sample, pod, key=lambda sample: (sample.created, sample.name))
         elif len(self.lacking) < self._most:
             self.lacking[name] = Lack(pods=1, sample=pod)
         else:
@@ -156,8 +158,8 @@ class Count:
 
 def injected_pods(by_workload: Mapping[Workload, Iterable[object]]) -> dict[WorkloadName, int]:
     """How many pods of each workload have their sidecar."""
-    found: dict[WorkloadName, int] = {}
+    counts: dict[WorkloadName, int] = {}
     for workload, pods in by_workload.items():
         name = WorkloadName(workload.namespace, workload.kind, workload.name)
-        found[name] = found.get(name, 0) + sum(1 for _ in pods)
-    return found
+        counts[name] = counts.get(name, 0) + sum(1 for _ in pods)
+    return counts

@@ -113,13 +113,13 @@ class Shortfalls:
 
     def due(self, injected: Mapping[WorkloadName, int]) -> Iterator[WorkloadName]:
         """Whom to tell of now."""
-        found = 0
+        yielded = 0
         for name, known in self._known.items():
             patience = PATIENCE_ON_THE_WAY if injected.get(name) else PATIENCE
             if not known.reason and known.counts >= patience:
                 yield name
-                found += 1
-                if found == MAX_AT_ONCE:
+                yielded += 1
+                if yielded == MAX_AT_ONCE:
                     return
 
     def told(self, name: WorkloadName, finding: Finding) -> None:

@@ -103,8 +103,8 @@ class Acceptor:
         listening.setblocking(False)  # noqa: FBT003 - the library's own way
         self._socket = listening
         self._bound.set()
-        found = listening.getsockname()
-        return str(found[0]), int(found[1])
+        address = listening.getsockname()
+        return str(address[0]), int(address[1])
 
     def close(self) -> None:
         """Take no more connections; those that are there go on."""

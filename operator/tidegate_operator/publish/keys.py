@@ -84,17 +84,17 @@ class SigningKeys:
         self._tried_ns = self._monotonic_ns()
         try:
             async with asyncio.timeout(self._fetch_s):
-                found = await self._source.keys()
-            self._keys = _usable(found)
+                key_set = await self._source.keys()
+            self._keys = _usable(key_set)
         except Exception as error:  # noqa: BLE001 - whatever a source fails with, tokens signed by known keys still hold
             self._problem = f"{type(error).__name__}: {error}"
             _log.warning("the cluster's signing keys cannot be read: %s", self._problem)
             return
-        self.issuers = found.issuers
+        self.issuers = key_set.issuers
         self._problem = "the cluster published no key that this process can use"
-        _log.info("signing keys of %s: %d", ", ".join(found.issuers), len(self._keys))
+        _log.info("signing keys of %s: %d", ", ".join(key_set.issuers), len(self._keys))
 
 
-def _usable(found: KeySet) -> dict[str, jwt.PyJWK]:
-    keys = jwt.PyJWKSet.from_dict(dict(found.jwks)).keys
+def _usable(key_set: KeySet) -> dict[str, jwt.PyJWK]:
+    keys = jwt.PyJWKSet.from_dict(dict(key_set.jwks)).keys
     return {key.key_id: key for key in keys if key.key_id and key.algorithm_name in ALGORITHMS}

@@ -25,7 +25,7 @@ def leaves_something_out(sample: Sample) -> bool:
 LACKING = [sample for sample in spec_samples() if leaves_something_out(sample)]
 
 STORED = {
-    "AIPolicy": {"spec.poolRefs.[].namespace"},
+    "AIPolicy": {"spec.targetRefs.[].group", "spec.poolRefs.[].namespace"},
     "ClusterAIPolicy": set[str](),
     "ProviderCredential": set[str](),
     "ProviderPool": set[str](),

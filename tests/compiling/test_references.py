@@ -273,3 +273,34 @@ def test_a_credential_of_another_namespace_is_not_found(compiled: Compile) -> No
         text + pool("own", namespace="team-a", providers=providers) + policy("{name: own}")
     )
     assert config_of(compilation).pools == ()
+
+
+ROLLOUT = """
+{kind: ProviderPool, metadata: {name: own, namespace: team-a}, spec: {providers: [{name: a, type: OpenAI}]}}
+---
+{kind: AIPolicy, metadata: {name: chat, namespace: team-a}, spec: {
+  targetRefs: [{group: argoproj.io, kind: Rollout, name: chat}], poolRefs: [{name: own}]}}
+---
+"""
+
+
+def test_a_target_of_another_api_group_is_no_other_kind_of_that_name(compiled: Compile, said: Said) -> None:
+    workloads = "{kind: Workload, id: team-a/Rollout.argoproj.io/chat}\n---\n{kind: Workload, id: team-a/Rollout/chat}\n"
+    compilation = compiled(ROLLOUT + workloads)
+    governed = {str(it): not compilation.configs[key].denials for it, key in compilation.workloads.items()}
+    assert governed == {"team-a/Rollout.argoproj.io/chat": True, "team-a/Rollout/chat": False}
+    assert said(compilation) == []
+
+
+def test_a_kind_with_the_group_that_it_has_anyway_is_the_same(compiled: Compile) -> None:
+    text = ROLLOUT.replace("group: argoproj.io, kind: Rollout", "group: apps, kind: Deployment")
+    assert not config_of(compiled(text + "{kind: Workload, id: team-a/Deployment/chat}\n")).denials
+
+
+def test_nobody_claims_that_an_object_which_may_not_be_read_is_missing(compiled: Compile, said: Said) -> None:
+    assert said(compiled(ROLLOUT + "{kind: Workload, id: team-a/Deployment/chat}\n")) == [
+        (
+            "Warning TargetNotFound: AIPolicy team-a/chat: spec.targetRefs[0]: no pod with a sidecar in namespace team-a "
+            "belongs to a Rollout.argoproj.io chat"
+        )
+    ]

@@ -379,3 +379,22 @@ def test_a_host_that_readers_may_understand_differently_is_refused(
 ) -> None:
     (said,) = problems("ProviderPool", compatible(f"https://{host}/v1", ", allowPrivate: true"))
     assert said.startswith("spec.providers[0].baseURL: ")
+
+
+@pytest.mark.parametrize(
+    ("type_and_url", "address"),
+    [
+        ("OpenAI, baseURL: 'https://us.api.openai.com'", "https://us.api.openai.com/v1"),
+        ("OpenAI, baseURL: 'https://us.api.openai.com/v1/'", "https://us.api.openai.com/v1"),
+        ("OpenAI, baseURL: 'https://gateway.example/openai/v2beta'", "https://gateway.example/openai/v2beta"),
+        ("Anthropic, baseURL: 'https://gateway.example/anthropic/'", "https://gateway.example/anthropic/v1"),
+        ("OpenAICompatible, baseURL: 'https://llm.example.com/api'", "https://llm.example.com/api"),
+    ],
+)
+def test_a_base_url_may_leave_out_the_version_where_the_type_has_one(
+    parse: Callable[[str, str], Parsed], type_and_url: str, address: str
+) -> None:
+    stored = parse("ProviderPool", f"{{providers: [{{name: a, type: {type_and_url}}}]}}").stored
+    assert stored is not None
+    assert isinstance(stored.spec, ProviderPoolSpec)
+    assert stored.spec.providers[0].address == address

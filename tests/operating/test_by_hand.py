@@ -49,7 +49,7 @@ def test_the_quickstart_has_conditions_that_are_true(cluster: Cluster, operator:
         "Ready": ("True", "Ready"),
     }
     assert all(it["observedGeneration"] == 1 for it in conditions.values())
-    assert status["targets"] == [{"kind": "Deployment", "name": "chat", "pods": 0}]
+    assert status["targets"] == [{"group": "", "kind": "Deployment", "name": "chat", "pods": 0}]
     assert status["sidecars"] == {"desired": 0, "programmed": 0, "rejected": 0}
 
 

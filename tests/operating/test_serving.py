@@ -51,7 +51,7 @@ def test_a_pod_is_known_by_what_made_what_made_it(
     replica.until(
         lambda: (
             cluster.get("aipolicy", team, "chat").get("status", {}).get("targets")
-            == [{"kind": "Deployment", "name": "chat", "pods": 1}]
+            == [{"group": "", "kind": "Deployment", "name": "chat", "pods": 1}]
         ),
         "the target's pods",
     )

@@ -133,7 +133,7 @@ def test_the_platform_may_send_calls_elsewhere() -> None:
     (pool,) = pass_through(urls).config.pools
     assert {it.name: it.base_url for it in pool.providers} == {
         "openai": "http://egress.internal:8080/openai/v1",
-        "anthropic": "https://a.example",
+        "anthropic": "https://a.example/v1",
     }
     (pool,) = pass_through(parse_base_urls("OpenAI=https://a.example/v1")).config.pools
     assert {it.name: it.base_url for it in pool.providers} == {

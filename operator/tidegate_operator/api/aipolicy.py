@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
-from tidegate_operator.api.fields import Items, ObjectName
+from tidegate_operator.api.fields import APIGroup, Items, KindName, ObjectName
 from tidegate_operator.api.rules import PolicyRules, PoolReference
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TargetKind(StrEnum):
@@ -23,20 +27,57 @@ class TargetKind(StrEnum):
     CRON_JOB = "CronJob"
 
 
+OWN_GROUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        TargetKind.NAMESPACE: "",
+        TargetKind.SERVICE_ACCOUNT: "",
+        TargetKind.DEPLOYMENT: "apps",
+        TargetKind.STATEFUL_SET: "apps",
+        TargetKind.DAEMON_SET: "apps",
+        TargetKind.JOB: "batch",
+        TargetKind.CRON_JOB: "batch",
+    }
+)
+"""The kinds that need no group, and the group that they have."""
+
+_KNOWN: Final = ", ".join(OWN_GROUPS)
+
+
 class TargetReference(Section):
     """An object in the policy's namespace whose pods the policy applies to."""
 
-    kind: TargetKind
-    """Kind of the object. Namespace: all pods of the namespace. ServiceAccount: all pods that run as it. The others: their own pods."""
+    group: APIGroup = ""
+    """API group of the object, such as argoproj.io; pods of other groups' objects opt in on their template. Default: the kind's own."""
+    kind: KindName
+    """Kind of the object: Namespace (all pods of the namespace), ServiceAccount (all pods that run as it), Deployment, StatefulSet, DaemonSet, Job or CronJob (their own pods); with a group, any kind that owns pods."""
     name: ObjectName
     """Name of the object; of a Namespace, the policy's own."""
+
+    rules: ClassVar[tuple[Rule[TargetReference], ...]] = (
+        Rule(
+            holds=lambda self: self.group != "" or self.kind in OWN_GROUPS,
+            cel=f"(has(self.group) && self.group != '') || self.kind in {[*map(str, OWN_GROUPS)]}",
+            message=f"without a group the kind is one of {_KNOWN}; an object of another API group names that too",
+            field="kind",
+        ),
+    )
+
+    @property
+    def qualified_kind(self) -> str:
+        """The kind, with its group where it has another one than Kubernetes' own kind of that name: `Rollout.argoproj.io`."""
+        if not self.group or OWN_GROUPS.get(self.kind) == self.group:
+            return self.kind
+        return f"{self.kind}.{self.group}"
 
 
 class AIPolicySpec(PolicyRules):
     """What the calls of the chosen workloads may do. Exactly one of targetRefs and selector says which they are."""
 
     target_refs: (
-        Annotated[tuple[TargetReference, ...], Items(min_items=1, max_items=16, keys=("kind", "name"))] | None
+        Annotated[
+            tuple[TargetReference, ...], Items(min_items=1, max_items=16, keys=("group", "kind", "name"))
+        ]
+        | None
     ) = None
     """Objects whose pods the policy applies to. Among policies that set the same thing, a workload's goes before a ServiceAccount's, that before a selector's, that before a Namespace's."""
     selector: LabelSelector | None = None

@@ -151,11 +151,12 @@ class Items:
         for index, item in enumerate(items):
             identity = tuple(getattr(item, key) for key in self.keys) if self.keys else item
             if identity in first:
+                # a key without a value was not written
+                said = [key for key in self.keys if getattr(item, key) != ""]
                 what = (
-                    " and ".join(f"{key} {describe(str(getattr(item, key)))}" for key in self.keys)
-                    or "this item"
+                    " and ".join(f"{key} {describe(str(getattr(item, key)))}" for key in said) or "this item"
                 )
-                path: FieldPath = (index, self.keys[0]) if self.keys else (index,)
+                path: FieldPath = (index, said[0]) if said else (index,)
                 problems.append(
                     Problem(path, f"{what} stands in the list already, as item {first[identity]}")
                 )
@@ -198,6 +199,25 @@ OwnOrNamespace = Annotated[
         pattern=f"^({_LABEL})?$",
         max_length=63,
         min_length=0,
+    ),
+]
+
+APIGroup = Annotated[
+    str,
+    Text(
+        expected="an API group such as argoproj.io, or nothing for the kind's own",
+        pattern=rf"^({_LABEL}(\.{_LABEL})*)?$",
+        max_length=253,
+        min_length=0,
+    ),
+]
+
+KindName = Annotated[
+    str,
+    Text(
+        expected="a kind such as Deployment: letters and digits, beginning with a capital",
+        pattern="^[A-Z][A-Za-z0-9]*$",
+        max_length=63,
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
@@ -32,6 +33,12 @@ DEFAULT_BASE_URLS: Final = {
     ProviderType.OPENAI: "https://api.openai.com/v1",
     ProviderType.ANTHROPIC: "https://api.anthropic.com/v1",
 }
+
+
+VERSION_SEGMENTS: Final = {ProviderType.OPENAI: "v1", ProviderType.ANTHROPIC: "v1"}
+"""What the path of a base URL ends with, for types of which it is known."""
+
+_VERSION_SEGMENT: Final = re.compile("/v[0-9][a-z0-9]*$")
 
 
 class NamespacesFrom(StrEnum):
@@ -112,7 +119,7 @@ class Provider(Section):
     type: ProviderType
     """What kind of endpoint it is: decides paths, dialect and how the key is sent."""
     base_url: Annotated[BaseURL | None, Field(alias="baseURL")] = None
-    """Where it is, with the version segment: https://api.openai.com/v1. Has a default for OpenAI and Anthropic."""
+    """Where it is: https://api.openai.com/v1. OpenAI and Anthropic have a default and need no version segment; for OpenAICompatible it is part of the address."""
     allow_insecure: bool = False
     """Allows a baseURL with http: keys and prompts cross the network in clear text. Default false."""
     allow_private: bool = False
@@ -173,8 +180,10 @@ class Provider(Section):
 
     @property
     def address(self) -> str:
-        """The base URL in force, without a trailing slash."""
-        return (self.base_url or DEFAULT_BASE_URLS[self.type]).rstrip("/")
+        """The base URL in force, with the version segment and without a trailing slash."""
+        url = (self.base_url or DEFAULT_BASE_URLS[self.type]).rstrip("/")
+        segment = VERSION_SEGMENTS.get(self.type)
+        return url if segment is None or _VERSION_SEGMENT.search(url) else f"{url}/{segment}"
 
     def problems(self) -> Iterator[Problem]:
         """Checks of the host, of header names and of model names, which CEL cannot do within its cost."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final
 
-from tidegate_operator.api.aipolicy import TargetKind
-from tidegate_operator.api.fields import Items, Name, ObjectName, Text, Whole
+from tidegate_operator.api.fields import APIGroup, Items, KindName, Name, ObjectName, Text, Whole
 from tidegate_operator.api.section import Section
 
 Timestamp = Annotated[str, Text(expected="a time such as 2026-11-21T10:00:00Z", time=True, max_length=64)]
@@ -62,7 +61,9 @@ class SidecarCounts(Section):
 class TargetStatus(Section):
     """One target of a policy."""
 
-    kind: TargetKind
+    group: APIGroup = ""
+    """API group of the target, as the policy has it."""
+    kind: KindName
     """Kind of the target."""
     name: ObjectName
     """Name of the target."""
@@ -114,7 +115,7 @@ class ProviderPoolStatus(ObjectStatus):
 class AIPolicyStatus(ObjectStatus):
     """What became of the policy."""
 
-    targets: Annotated[tuple[TargetStatus, ...], Items(max_items=16, keys=("kind", "name"))] = ()
+    targets: Annotated[tuple[TargetStatus, ...], Items(max_items=16, keys=("group", "kind", "name"))] = ()
     """What the policy applies to."""
     sidecars: SidecarCounts | None = None
     """How many sidecars enforce the policy."""

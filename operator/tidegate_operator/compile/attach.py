@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tidegate_operator.api.aipolicy import TargetKind
+from tidegate_operator.api.aipolicy import OWN_GROUPS, TargetKind
 from tidegate_operator.compile.compilation import ClassKey, Level
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.findings import Findings
@@ -87,10 +87,10 @@ def _targeted(policies: Iterable[Policy]) -> _Targeted:
         if targets.selector is not None:
             found.selectors.append((targets.selector, ref))
         for target in targets.references:
-            if target.kind is TargetKind.SERVICE_ACCOUNT:
+            if target.qualified_kind == TargetKind.SERVICE_ACCOUNT:
                 found.accounts.setdefault(target.name, []).append(ref)
-            elif target.kind is not TargetKind.NAMESPACE:
-                found.workloads.setdefault((target.kind, target.name), []).append(ref)
+            elif target.qualified_kind != TargetKind.NAMESPACE:
+                found.workloads.setdefault((target.qualified_kind, target.name), []).append(ref)
             elif target.name == ref.namespace:
                 found.namespace.append(ref)
     return found
@@ -136,15 +136,20 @@ def _report_references(
 ) -> None:
     for index, target in enumerate(references):
         path: FieldPath = ("spec", "targetRefs", index)
-        if target.kind is TargetKind.NAMESPACE:
+        if target.qualified_kind == TargetKind.NAMESPACE:
             if target.name != ref.namespace:
                 message = (
                     f"a policy targets its own namespace alone; write {ref.namespace}, or move the policy"
                 )
                 findings.error(ref, (*path, "name"), Reason.INVALID, message)
-        elif (target.kind.value, target.name) not in names:
+        elif (target.qualified_kind, target.name) not in names:
             message = f"there is no {target.kind} {target.name} in namespace {ref.namespace}"
-            if target.kind is TargetKind.SERVICE_ACCOUNT:
+            if target.qualified_kind not in OWN_GROUPS:
+                message = (
+                    f"no pod with a sidecar in namespace {ref.namespace} belongs to a "
+                    f"{target.qualified_kind} {target.name}"
+                )
+            if target.qualified_kind == TargetKind.SERVICE_ACCOUNT:
                 message = f"no workload in namespace {ref.namespace} runs as ServiceAccount {target.name}"
             findings.warning(ref, path, Reason.TARGET_NOT_FOUND, message)
 

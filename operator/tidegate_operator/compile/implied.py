@@ -48,13 +48,13 @@ def implied_workloads(snapshot: Snapshot) -> tuple[Workload, ...]:
 
 def _named(policy: Policy, targets: Targets, _: list[Workload]) -> Iterator[Workload]:
     for target in targets.references:
-        if target.kind not in (TargetKind.NAMESPACE, TargetKind.SERVICE_ACCOUNT):
-            yield Workload(namespace=policy.ref.namespace, kind=target.kind.value, name=target.name)
+        if target.qualified_kind not in (TargetKind.NAMESPACE, TargetKind.SERVICE_ACCOUNT):
+            yield Workload(namespace=policy.ref.namespace, kind=target.qualified_kind, name=target.name)
 
 
 def _running_as(policy: Policy, targets: Targets, there: list[Workload]) -> Iterator[Workload]:
     for target in targets.references:
-        if target.kind is TargetKind.SERVICE_ACCOUNT and all(
+        if target.qualified_kind == TargetKind.SERVICE_ACCOUNT and all(
             it.service_account != target.name for it in there
         ):
             yield Workload(
@@ -72,7 +72,7 @@ def _labelled(policy: Policy, targets: Targets, there: list[Workload]) -> Iterat
 
 def _anywhere(policy: Policy, targets: Targets, there: list[Workload]) -> Iterator[Workload]:
     own = policy.ref.namespace
-    whole = any((it.kind, it.name) == (TargetKind.NAMESPACE, own) for it in targets.references)
+    whole = any((it.qualified_kind, it.name) == (TargetKind.NAMESPACE, own) for it in targets.references)
     if targets.selector and not any(targets.selector.matches(it.labels) for it in there):
         whole |= targets.selector.matches({})
     elif there:

@@ -113,8 +113,8 @@ class Owning:
             spec = held.stored.spec
             if isinstance(spec, AIPolicySpec):
                 targets[held.ref] = tuple(
-                    TargetName(held.ref.namespace, target.kind.value, target.name)
+                    TargetName(held.ref.namespace, target.qualified_kind, target.name)
                     for target in spec.target_refs or ()
-                    if target.kind.value in TARGET_KINDS
+                    if target.qualified_kind in TARGET_KINDS
                 )
         return targets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate_operator.api.aipolicy import AIPolicySpec, TargetKind
+from tidegate_operator.api.aipolicy import OWN_GROUPS, AIPolicySpec, TargetKind, TargetReference
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason
 from tidegate_operator.status import aspects
@@ -52,9 +52,15 @@ def _missing(facts: Facts) -> list[Diagnostic]:
         and not (
             isinstance(it.path[2], int)
             and it.path[2] < len(targets)
-            and targets[it.path[2]].kind is TargetKind.SERVICE_ACCOUNT
+            and _may_yet_have_pods(targets[it.path[2]])
         )
     ]
+
+
+def _may_yet_have_pods(target: TargetReference) -> bool:
+    """Whether only pods tell that the target is there: the operator may not read objects of other API groups."""
+    kind = target.qualified_kind
+    return kind == TargetKind.SERVICE_ACCOUNT or kind not in OWN_GROUPS
 
 
 def _no_pods() -> Condition:
@@ -75,6 +81,6 @@ def _targets(facts: Facts) -> tuple[Target, ...]:
     spec = facts.stored.spec
     governed = {(it.place.kind, it.place.name): it.governed for it in facts.populations}
     return tuple(
-        Target(kind=it.kind.value, name=it.name, pods=governed.get((it.kind.value, it.name), 0))
+        Target(group=it.group, kind=it.kind, name=it.name, pods=governed.get((it.qualified_kind, it.name), 0))
         for it in ((spec.target_refs or ()) if isinstance(spec, AIPolicySpec) else ())
     )

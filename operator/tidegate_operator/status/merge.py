@@ -59,7 +59,8 @@ def merge(current: Mapping[str, Any], wanted: WantedStatus, now: str) -> Merged:
         }
     if wanted.targets is not None:
         fields["targets"] = [
-            {"kind": target.kind, "name": target.name, "pods": target.pods} for target in wanted.targets
+            {"group": target.group, "kind": target.kind, "name": target.name, "pods": target.pods}
+            for target in wanted.targets
         ]
     if all(_same(current.get(name), value) for name, value in fields.items()):
         return Merged(status=None)

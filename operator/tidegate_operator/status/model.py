@@ -43,6 +43,7 @@ class Target:
     kind: str
     name: str
     pods: int
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,9 +47,9 @@ def places_of(ref: ObjectRef, stored: Stored[Any]) -> tuple[Place, ...]:
     if spec.selector is not None:
         return (Place(own, PODS, ref.name),)
     return tuple(
-        Place(own, target.kind.value, target.name)
+        Place(own, target.qualified_kind, target.name)
         for target in spec.target_refs or ()
-        if target.kind is not TargetKind.NAMESPACE or target.name == own
+        if target.qualified_kind != TargetKind.NAMESPACE or target.name == own
     )
 
 

@@ -16,6 +16,17 @@ _HEADER: Final = {"name": "x-tenant"}
 _OTHER_KEYS: Final = [word.value for word in KeyType if word is not KeyType.HEADER]
 
 POLICY_RULES: Final[Mapping[str, RuleSamples]] = {
+    (
+        "without a group the kind is one of Namespace, ServiceAccount, Deployment, StatefulSet, DaemonSet, Job, CronJob; "
+        "an object of another API group names that too"
+    ): RuleSamples(
+        broken={"an unknown kind without a group": {"group": ABSENT, "kind": "Rollout"}},
+        kept={
+            "a known kind without a group": {"group": ABSENT, "kind": "Deployment"},
+            "a known kind with the group's name": {"group": "apps", "kind": "Deployment"},
+            "a kind of another group": {"group": "apps.kruise.io", "kind": "StatefulSet"},
+        },
+    ),
     "exactly one of targetRefs and selector says which workloads the policy applies to": RuleSamples(
         broken={
             "neither of them": {"targetRefs": ABSENT, "selector": ABSENT},

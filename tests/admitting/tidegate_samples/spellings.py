@@ -66,6 +66,17 @@ _ALL: Final = (
         misfits=_NAMES | {"a dot": "a.b"},
     ),
     Spelling(
+        pattern=pattern_of(fields.APIGroup),
+        fits={"a group of somebody": "argoproj.io", "one word": "apps"},
+        misfits=_NAMES | {"two dots": "a..b", "a slash": "a/v1"},
+    ),
+    Spelling(
+        pattern=pattern_of(fields.KindName),
+        sized=lambda length, _letter: "K" * length,
+        fits={"a kind of somebody": "Rollout"},
+        misfits=_EVERYWHERE | {"a small letter first": "deployment", "a hyphen": "Cron-Job"},
+    ),
+    Spelling(
         pattern=pattern_of(fields.ModelName),
         fits=_MODEL_NAMES,
         misfits=_MODELS | {"a star": "gpt-*"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -160,10 +160,10 @@ def seal(config: bytes, *, identity: WorkloadIdentity, secrets: Secrets, as_of: 
     )
 
 
-def decode_envelope(data: bytes) -> tuple[Envelope, str]:
+def decode_envelope(data: bytes, on_unknown: Callable[[str], None] = lambda _: None) -> tuple[Envelope, str]:
     """Read an envelope, and the digest of its configuration as it was written.
 
-    The digest is that of the document, not of what was read from it: a writer one release older has fewer fields, and
+    Its moment is a message: what a later release adds to it is passed over and told to `on_unknown`. All else is strict. The digest is that of the document, not of what was read from it: a writer one release older has fewer fields, and
     still both sides must call its configuration by the same name.
 
     Raises:
@@ -182,6 +182,9 @@ def decode_envelope(data: bytes) -> tuple[Envelope, str]:
     version = config.get("schema_version")
     if type(version) is int and version not in SUPPORTED_SCHEMA_VERSIONS:
         raise SchemaVersionError(version, SUPPORTED_SCHEMA_VERSIONS)
-    envelope = wire.decode(Envelope, data)
+    moment = document.pop("as_of", None)
+    envelope = wire.read(Envelope, document)
+    if moment is not None:
+        envelope = replace(envelope, as_of=wire.read_message(AsOf, moment, on_unknown, "as_of"))
     written = json.dumps(config, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return envelope, hashlib.sha256(written.encode()).hexdigest()

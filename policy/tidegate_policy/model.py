@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 1
-"""Version of this schema that is written; raised when an older reader would misunderstand a document."""
+"""Version of this schema that is written where nothing in the document asks for a later one (see `added`)."""
 
 SUPPORTED_SCHEMA_VERSIONS: Final = (1,)
 """Versions that are read."""
@@ -26,14 +26,19 @@ SUPPORTED_SCHEMA_VERSIONS: Final = (1,)
 ADDED: Final = "added"
 """Metadata of fields that `added` makes."""
 
+SINCE: Final = "since"
+"""Metadata of fields that came with a later schema version, which is the value."""
 
-def added(default: T) -> T:
+
+def added(default: T, *, since: int = SCHEMA_VERSION) -> T:
     """A field that came after others: it is not written while it has its default.
 
     So a reader without the field goes on reading whatever does not need it, and no digest changes when the writer is
-    upgraded. What does need it such a reader refuses for the unknown field, and keeps what it has.
+    upgraded. A document that does need it is of schema version `since`: who reads no such version is told which object
+    asks for it, and keeps what it has. A field that comes with a release after the first has a `since` of its own.
     """
-    found: T = field(default=default, metadata={ADDED: True})
+    later = {SINCE: since} if since > SCHEMA_VERSION else {}
+    found: T = field(default=default, metadata={ADDED: True, **later})
     return found
 
 

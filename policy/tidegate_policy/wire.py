@@ -17,12 +17,19 @@ import hashlib
 import json
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from tidegate_policy.errors import DecodeError, SchemaVersionError
-from tidegate_policy.model import ADDED, SUPPORTED_SCHEMA_VERSIONS, CompiledConfig
+from tidegate_policy.model import (
+    ADDED,
+    SCHEMA_VERSION,
+    SINCE,
+    SUPPORTED_SCHEMA_VERSIONS,
+    CompiledConfig,
+)
 
 T = TypeVar("T")
 
@@ -42,6 +49,32 @@ def encode(value: object) -> bytes:
 def digest(config: CompiledConfig) -> str:
     """SHA-256 of the canonical JSON, in hex: the name of this configuration."""
     return hashlib.sha256(encode(config)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The oldest schema version that says all of a document, and what asks for it: a field, and the object it came from."""
+
+    version: int
+    why: str = ""
+
+
+def need(value: object, origin: str = "") -> Need:
+    """What a reader of `value` has to understand, at least. A reader of less would drop a rule without a word."""
+    found = Need(SCHEMA_VERSION)
+    if not _can_need(type(value)):  # type: ignore[arg-type] # mypy asks whether types have a hash
+        return found
+    source = getattr(value, "source", None)
+    origin = str(source) if source is not None else origin
+    for item in dataclasses.fields(value):  # type: ignore[arg-type] # _can_need
+        member = getattr(value, item.name)
+        since = item.metadata.get(SINCE, SCHEMA_VERSION)
+        if since > found.version and member != item.default:
+            found = Need(since, f"{item.name} of {origin or type(value).__name__}")
+        for part in member if isinstance(member, tuple) else (member,):
+            if dataclasses.is_dataclass(part):
+                found = max(found, need(part, origin), key=lambda it: it.version)
+    return found
 
 
 def decode_config(data: bytes) -> CompiledConfig:
@@ -64,7 +97,12 @@ def decode_config(data: bytes) -> CompiledConfig:
 
 def decode(kind: type[T], data: bytes) -> T:
     """Read one dataclass of the contract that carries no schema version of its own."""
-    return cast("T", _read(kind, _load(data), "", 0))
+    return read(kind, _load(data))
+
+
+def read(kind: type[T], document: object) -> T:
+    """What `decode` makes of JSON that has been parsed already."""
+    return cast("T", _read(kind, document, "", 0))
 
 
 def decode_message(kind: type[T], data: bytes, on_unknown: Callable[[str], None] = lambda _: None) -> T:
@@ -78,19 +116,26 @@ def decode_message(kind: type[T], data: bytes, on_unknown: Callable[[str], None]
     Raises:
         DecodeError: it says what it should not in a field that is known, or `requires` names one that is not.
     """
-    document = _load(data)
+    return read_message(kind, _load(data), on_unknown)
+
+
+def read_message(
+    kind: type[T], document: object, on_unknown: Callable[[str], None] = lambda _: None, path: str = ""
+) -> T:
+    """What `decode_message` makes of JSON that has been parsed already, and of a message that stands at `path` of another."""
     if isinstance(document, dict) and "requires" in document:
-        _check_required(kind, document.pop("requires"))
-    return cast("T", _read(kind, _without_unknown(kind, document, "", on_unknown, 0), "", 0))
+        _check_required(kind, document["requires"], _join(path, "requires"))
+        document = {name: member for name, member in document.items() if name != "requires"}
+    return cast("T", _read(kind, _without_unknown(kind, document, path, on_unknown, 0), path, 0))
 
 
-def _check_required(kind: type, required: object) -> None:
+def _check_required(kind: type, required: object, path: str) -> None:
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise DecodeError("requires", f"expected a list of fields, found {_kind(required)}")
+        raise DecodeError(path, f"expected a list of fields, found {_kind(required)}")
     for name in required:
         if name not in _fields(kind):
             raise DecodeError(
-                "requires",
+                path,
                 f"the sender insists on the field {name[:_MAX_SHOWN]!r}, which this release does not know; upgrade it",
             )
 
@@ -146,6 +191,24 @@ def _written(kind: type) -> tuple[tuple[str, ...], tuple[tuple[str, object], ...
         else:
             always.append(item.name)
     return tuple(always), tuple(later)
+
+
+@cache
+def _can_need(kind: type) -> bool:
+    """Whether a value of this type, or one in it, can have a field that came with a later schema version."""
+    if not dataclasses.is_dataclass(kind):
+        return False
+    hints = get_type_hints(kind)
+    return any(
+        SINCE in item.metadata or any(_can_need(part) for part in _types_in(hints[item.name]))
+        for item in dataclasses.fields(kind)
+    )
+
+
+def _types_in(hint: object) -> tuple[type, ...]:
+    if isinstance(hint, type):
+        return (hint,)
+    return tuple(part for argument in get_args(hint) for part in _types_in(argument))
 
 
 @cache

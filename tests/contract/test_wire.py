@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -37,8 +37,9 @@ from tidegate_policy.model import (
     RetryOn,
     Timeouts,
     WorkloadIdentity,
+    added,
 )
-from tidegate_policy.wire import MAX_DEPTH, decode, decode_config, digest, encode
+from tidegate_policy.wire import MAX_DEPTH, Need, decode, decode_config, digest, encode, need
 
 POLICY = ObjectRef(kind="AIPolicy", namespace="team-a", name="chat")
 POOL = ObjectRef(kind="ProviderPool", namespace="ai-platform", name="chat")
@@ -270,3 +271,29 @@ def depth(value: Any) -> int:
 
 def test_no_configuration_comes_near_the_depth_that_is_refused() -> None:
     assert depth(document()) <= MAX_DEPTH // 2 + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterRule:
+    """A rule that got fields with schema versions 2 and 3."""
+
+    source: ObjectRef = POLICY
+    requests: int = 1
+    burst: int = added(0, since=2)
+    queue: int = added(0, since=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterConfig:
+    """A configuration with such rules."""
+
+    rules: tuple[LaterRule, ...] = ()
+    extra: LaterRule | None = None
+
+
+def test_a_document_is_of_the_oldest_version_that_says_all_of_it_and_names_what_asks_for_more() -> None:
+    burst, queue = LaterRule(burst=5), LaterRule(queue=5, source=POOL)
+    assert need(CompiledConfig()) == need(FULL) == Need(SCHEMA_VERSION)
+    assert need(LaterConfig(rules=(LaterRule(),))) == Need(SCHEMA_VERSION)
+    assert need(LaterConfig(rules=(LaterRule(), burst))) == Need(2, f"burst of {POLICY}")
+    assert need(LaterConfig(rules=(burst,), extra=queue)) == Need(3, f"queue of {POOL}")

@@ -61,13 +61,39 @@ def test_the_highest_generation_holds_whoever_saw_it(order: list[int]) -> None:
         "ProviderPool 3",
         "ProviderPool x {}",
         "ProviderPool 3 {",
-        'ProviderPool 3 {"providers": []}',
+        'ProviderPool 3 {"providers": 7}',
+        'ProviderPool 3 {"providers": [], "colour": "red"}',
     ],
 )
 def test_a_damaged_form_counts_as_none(text: str) -> None:
     forms = LastGood()
     forms.read({"uid": text})
     assert forms.form(REF, "uid") is None
+
+
+def test_what_a_release_has_accepted_stays_in_force_where_a_later_one_is_stricter() -> None:
+    """Too many items, a number and a text out of bounds, and a rule between fields that is not kept."""
+    former = {
+        "providers": [
+            {
+                "name": "In Capitals",
+                "type": "OpenAI",
+                "baseURL": "https://10.1.2.3/v1",
+                "weight": 5_000,
+                "models": [{"name": f"model-{number}"} for number in range(100)],
+            }
+        ]
+    }
+    parsed = parse_object(pool("team", **former))
+    assert parsed.stored is not None
+    assert parsed.stored.spec is None
+    assert len(parsed.problems) >= 3
+    forms = LastGood()
+    forms.read({"uid": f"ProviderPool 1 {json.dumps(former)}"})
+    found = forms.form(REF, "uid")
+    assert found is not None
+    (provider,) = found.spec.providers
+    assert (provider.name, provider.weight, len(provider.models)) == ("In Capitals", 5_000, 100)
 
 
 def test_a_form_of_another_kind_is_not_taken_for_ours() -> None:

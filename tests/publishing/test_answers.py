@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from tidegate_operator.publish.answer import Ask, Decision, Send, Unchanged, Unr
 from tidegate_operator.publish.board import Edition, Published, Watch
 from tidegate_policy import wire
 from tidegate_policy.envelope import NO_GENERATION, AsOf, Secrets, Tag, generation_of
-from tidegate_policy.model import CompiledConfig
+from tidegate_policy.model import CompiledConfig, added
 from tidegate_policy.poll import Nack
 
 POD = a_pod()
@@ -92,6 +92,27 @@ def test_a_sidecar_gets_the_newest_version_that_it_reads() -> None:
     refused = answer(newest, versions=(3,))
     assert isinstance(refused, Unreadable)
     assert "writes schema version 2, 1, the sidecar reads 3" in refused.why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterConfig(CompiledConfig):
+    """The configuration of a release that has one field more."""
+
+    queue: int = added(0, since=2)
+
+
+def test_a_sidecar_of_a_former_release_gets_what_it_can_read_and_hears_what_it_cannot() -> None:
+    """A rule that it does not read must not be dropped in silence."""
+    plain, asking = Published.of(LaterConfig()), Published.of(LaterConfig(queue=3))
+    assert plain.body == Published.of(CompiledConfig()).body
+    assert isinstance(answer(replace(NEWEST, published_for=lambda _: plain), versions=(1,)), Send)
+    newest = replace(NEWEST, published_for=lambda _: asking)
+    refused = answer(newest, versions=(1,))
+    assert isinstance(refused, Unreadable)
+    assert "writes schema version 2 because of queue of LaterConfig, the sidecar reads 1" in refused.why
+    sent = answer(newest, versions=(1, 2))
+    assert isinstance(sent, Send)
+    assert (asking.digest, wire.digest(LaterConfig(schema_version=2, queue=3))) == (sent.tag.digest,) * 2
 
 
 moments = st.builds(

@@ -181,3 +181,22 @@ def test_versions_survive_their_header() -> None:
 )
 def test_a_wait_is_bounded(text: str, wait_s: int) -> None:
     assert parse_wait(text) == wait_s
+
+
+def test_what_a_later_release_adds_to_the_moment_is_passed_over_and_to_anything_else_refused() -> None:
+    identity = WorkloadIdentity(
+        namespace="a", workload_kind="Deployment", workload_name="b", service_account="c", pod="d"
+    )
+    sealed = seal(
+        wire.encode(CONFIG), identity=identity, secrets=Secrets(), as_of=AsOf.of(1, {"A": 2}), trust=""
+    )
+    document = json.loads(sealed)
+    document["as_of"]["zone"] = "a"
+    unknown: list[str] = []
+    envelope, _ = decode_envelope(json.dumps(document).encode(), unknown.append)
+    assert (envelope.as_of, unknown) == (AsOf.of(1, {"A": 2}), ["as_of.zone"])
+    document["as_of"]["requires"] = ["zone"]
+    with pytest.raises(DecodeError, match=r"as_of.requires: the sender insists on the field 'zone'"):
+        decode_envelope(json.dumps(document).encode())
+    with pytest.raises(DecodeError, match="zone: unknown field"):
+        decode_envelope(json.dumps({**document, "as_of": {}, "zone": "a"}).encode())

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic_core import CoreSchema, core_schema
 
 from tidegate_operator.api.problems import FieldPath, Problem, describe
-from tidegate_operator.api.section import refuse
+from tidegate_operator.api.section import is_settled, refuse
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
     from pydantic.json_schema import JsonSchemaValue
 
 
@@ -40,7 +40,7 @@ class Text:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check the plain string that `source` is."""
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -55,7 +55,9 @@ class Text:
             bounds["format"] = "date-time"
         return bounds
 
-    def _check(self, value: str) -> str:
+    def _check(self, value: str, info: ValidationInfo) -> str:
+        if is_settled(info):
+            return value
         found = f"{len(value)} characters" if self.secret else describe(value)
         if len(value) > self.max_length:
             refuse(
@@ -80,7 +82,7 @@ class Whole:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check the plain integer that `source` is."""
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -88,8 +90,8 @@ class Whole:
         """Type and bounds."""
         return {"type": "integer", "format": "int64", "minimum": self.minimum, "maximum": self.maximum}
 
-    def _check(self, value: int) -> int:
-        if not self.minimum <= value <= self.maximum:
+    def _check(self, value: int, info: ValidationInfo) -> int:
+        if not is_settled(info) and not self.minimum <= value <= self.maximum:
             refuse([Problem((), f"expected a number from {self.minimum} to {self.maximum}, found {value}")])
         return value
 
@@ -112,7 +114,7 @@ class Items:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check the tuple that `source` is."""
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -129,7 +131,9 @@ class Items:
             listing["x-kubernetes-list-type"] = "set" if self.unique else "atomic"
         return listing
 
-    def _check(self, items: tuple[object, ...]) -> tuple[object, ...]:
+    def _check(self, items: tuple[object, ...], info: ValidationInfo) -> tuple[object, ...]:
+        if is_settled(info):
+            return items
         problems: list[Problem] = []
         if len(items) > self.max_items:
             problems.append(Problem((), f"expected at most {self.max_items} items, found {len(items)}"))

@@ -20,6 +20,7 @@ from tidegate_operator.api.kinds import API_VERSION, GROUP, KINDS, AnySpec, Kind
 from tidegate_operator.api.messages import nearest_word, translate, unknown_field
 from tidegate_operator.api.metadata import Metadata, read_metadata
 from tidegate_operator.api.problems import FieldPath, Problem, describe
+from tidegate_operator.api.section import SETTLED
 from tidegate_operator.api.stored import Stored
 from tidegate_policy.model import ObjectRef
 
@@ -50,11 +51,13 @@ def is_ours(document: Mapping[str, object]) -> bool:
     return group == GROUP or (isinstance(kind, str) and kind in KINDS)
 
 
-def parse_object(document: Mapping[str, object]) -> Parsed:
+def parse_object(document: Mapping[str, object], *, is_settled: bool = False) -> Parsed:
     """Read one of our objects.
 
     Args:
         document: a manifest as YAML or JSON readers give it; `status` is ignored.
+        is_settled: a release has accepted the spec and enforced it: bounds and rules that came later do not count, only that
+            the spec can still be read.
     """
     problems = [
         Problem((str(name),), unknown_field(name, _TOP_LEVEL)) for name in document if name not in _TOP_LEVEL
@@ -66,7 +69,7 @@ def parse_object(document: Mapping[str, object]) -> Parsed:
     metadata = read_metadata(document.get("metadata"), namespaced=kind.scope is Scope.NAMESPACED)
     problems += metadata.problems
     raw = document.get("spec")
-    spec, spec_problems = _read_spec(kind, raw)
+    spec, spec_problems = _read_spec(kind, raw, is_settled=is_settled)
     problems += spec_problems
     return Parsed(stored=_stored(kind, metadata, spec, raw, problems), problems=tuple(problems))
 
@@ -110,7 +113,7 @@ def _kind_problem(document: Mapping[str, object]) -> Problem:
     return Problem(("kind",), f"expected one of {', '.join(known)}, found {describe(kind)}{suggestion}")
 
 
-def _read_spec(kind: Kind, raw: object) -> tuple[AnySpec | None, list[Problem]]:
+def _read_spec(kind: Kind, raw: object, *, is_settled: bool) -> tuple[AnySpec | None, list[Problem]]:
     if raw is None:
         return None, [Problem(("spec",), "missing; this field is required")]
     problems: list[Problem] = []
@@ -118,7 +121,7 @@ def _read_spec(kind: Kind, raw: object) -> tuple[AnySpec | None, list[Problem]]:
     problems += take_out(kind.name, plain)
     try:
         # JSON mode: a list is a tuple and a word an enum, and nothing else is converted
-        spec = kind.spec.model_validate_json(json.dumps(plain))
+        spec = kind.spec.model_validate_json(json.dumps(plain), context=SETTLED if is_settled else None)
     except ValidationError as error:
         reported = {problem.path for problem in problems}
         for details in error.errors(include_url=False):

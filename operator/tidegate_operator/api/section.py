@@ -7,9 +7,9 @@ everywhere in Kubernetes; a field's docstring is its description in the CRD.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -63,7 +63,9 @@ class Section(BaseModel):
         yield from ()
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
+        if is_settled(info):
+            return self
         found = [
             Problem((rule.field,) if rule.field else (), rule.message)
             for rule in self.rules
@@ -85,6 +87,15 @@ class Section(BaseModel):
                 for rule in cls.rules
             ]
         return schema
+
+
+SETTLED: Final = {"settled": True}
+"""Context of a validation that reads what a release has accepted before."""
+
+
+def is_settled(info: ValidationInfo) -> bool:
+    """Whether the value was valid for the release that accepted it, so that bounds and rules of this one do not count."""
+    return info.context == SETTLED
 
 
 def refuse(problems: list[Problem]) -> None:

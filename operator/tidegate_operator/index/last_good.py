@@ -150,8 +150,9 @@ def _parse(ref: ObjectRef, form: GoodForm) -> Stored[Any] | None:
     metadata: dict[str, Any] = {"name": ref.name, "generation": form.generation}
     if ref.namespace:
         metadata["namespace"] = ref.namespace
+    # An upgrade may bring stricter rules: what ran before them runs on, until somebody changes the object.
     stored = parse_object(
-        {"apiVersion": API_VERSION, "kind": ref.kind, "metadata": metadata, "spec": spec}
+        {"apiVersion": API_VERSION, "kind": ref.kind, "metadata": metadata, "spec": spec}, is_settled=True
     ).stored
     return stored if stored is not None and stored.spec is not None else None
 

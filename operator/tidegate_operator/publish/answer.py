@@ -84,11 +84,12 @@ class Unreadable:
 
     @property
     def why(self) -> str:
-        """Both sides, and who has to act."""
-        written = ", ".join(str(form.config.schema_version) for form in self.published.forms)
+        """Both sides, the object that is the reason, and who has to act."""
+        written = ", ".join(str(form.version) for form in self.published.forms)
         read = ", ".join(str(version) for version in self.versions)
+        because = f" because of {self.published.needs}" if self.published.needs else ""
         return (
-            f"the operator writes schema version {written}, the sidecar reads {read}; "
+            f"the operator writes schema version {written}{because}, the sidecar reads {read}; "
             "run the same release of operator and sidecar, or one release apart"
         )
 

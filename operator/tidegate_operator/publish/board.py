@@ -8,15 +8,16 @@ from whatever else has to happen.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from tidegate_operator.index.snapshot import Workload
 from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf, Secrets
-from tidegate_policy.model import CompiledConfig
+from tidegate_policy.model import SCHEMA_VERSION, CompiledConfig
 
 WAKE_AT_ONCE: Final = 64
 """Polls woken in one turn of the loop: about ten milliseconds of answers."""
@@ -29,18 +30,33 @@ class Published:
     Attributes:
         digest: of `body`.
         body: canonical JSON.
+        version: schema version of `body`: the oldest that says all of the configuration, so that sidecars of former releases
+            read what needs nothing newer.
+        needs: the field and the object that ask for a later version than the first; empty: none does.
         older: the same configuration for sidecars that do not read its schema version, the newest first.
     """
 
     config: CompiledConfig
     digest: str
     body: bytes = field(repr=False)
+    version: int = SCHEMA_VERSION
+    needs: str = ""
     older: tuple[Published, ...] = ()
 
     @classmethod
     def of(cls, config: CompiledConfig) -> Published:
         """Encode `config`."""
-        return cls(config=config, digest=wire.digest(config), body=wire.encode(config))
+        need = wire.need(config)
+        version = max(need.version, config.schema_version)
+        written = config if version == config.schema_version else replace(config, schema_version=version)
+        body = wire.encode(written)
+        return cls(
+            config=config,
+            digest=hashlib.sha256(body).hexdigest(),
+            body=body,
+            version=version,
+            needs=need.why,
+        )
 
     @property
     def forms(self) -> tuple[Published, ...]:
@@ -50,7 +66,7 @@ class Published:
     def readable_by(self, versions: Iterable[int]) -> Published | None:
         """The newest form that a sidecar which reads `versions` can use."""
         read = frozenset(versions)
-        return next((form for form in self.forms if form.config.schema_version in read), None)
+        return next((form for form in self.forms if form.version in read), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

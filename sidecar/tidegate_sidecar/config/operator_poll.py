@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -92,9 +93,14 @@ class OperatorPoll:
     """Asks the operator."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, settings: OperatorSettings, trust: OperatorTrust
+        self,
+        session: aiohttp.ClientSession,
+        settings: OperatorSettings,
+        trust: OperatorTrust,
+        on_unknown: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Ask over `session`."""
+        """Ask over `session`; `on_unknown` is told of each field of a later release that is passed over."""
+        self._on_unknown = on_unknown
         self._session = session
         self._settings = settings
         self._trust = trust
@@ -119,7 +125,7 @@ class OperatorPoll:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                return await _read(response)
+                return await _read(response, self._on_unknown)
         except TrustError as error:
             return Failed(problem=str(error))
         except aiohttp.ClientConnectorCertificateError as error:
@@ -167,10 +173,11 @@ def _headers(standing: Standing, token: str, prefer: str) -> dict[str, str]:
     return headers
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answer:
+async def _read(response: aiohttp.ClientResponse, on_unknown: Callable[[str], None]) -> Answer:
     if response.status == HTTPStatus.NOT_MODIFIED:
         named, as_of = response.headers.get("etag"), response.headers.get(AS_OF)
-        return NotModified(Tag.parse(named) if named else None, parse_as_of(as_of) if as_of else None)
+        moment = parse_as_of(as_of, on_unknown) if as_of else None
+        return NotModified(Tag.parse(named) if named else None, moment)
     body = bytearray()
     async for chunk in response.content.iter_chunked(2**16):
         body += chunk
@@ -180,7 +187,7 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
         return _failed(response, bytes(body))
     tag = Tag.parse(response.headers.get("etag", ""))
     try:
-        envelope, digest = decode_envelope(bytes(body))
+        envelope, digest = decode_envelope(bytes(body), on_unknown)
     except ContractError as error:
         return Unusable(Nack(tag, str(error)))
     if digest != tag.digest:

@@ -91,7 +91,9 @@ class OperatorSource:
         """Whatever the operator has that is new."""
         connector = aiohttp.TCPConnector(limit=2, ttl_dns_cache=DNS_S)
         async with aiohttp.ClientSession(connector=connector) as session:
-            poll = OperatorPoll(session, self._settings, self._trust)
+            poll = OperatorPoll(
+                session, self._settings, self._trust, lambda _: self._metrics.unknown_fields.inc()
+            )
             while True:
                 begun_ns = self._clock.monotonic_ns()
                 answer = await poll(Standing(has=self._has, as_of=self._as_of, refused=self._refused))

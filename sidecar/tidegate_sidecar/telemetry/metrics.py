@@ -90,6 +90,11 @@ class Metrics:
             ("operation",),
             registry=self.registry,
         )
+        self.unknown_fields = Counter(
+            "tidegate_unknown_fields",
+            "Fields that an operator of a later release sent beside configurations and that were passed over.",
+            registry=self.registry,
+        )
         self.config_age = StateCollector(
             "tidegate_config_age_seconds",
             "Since the operator last said that the configuration in force is the newest; absent without an operator.",

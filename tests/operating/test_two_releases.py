@@ -1,6 +1,8 @@
 """A rolling upgrade and a rollback: replicas of two releases serve the same sidecars, and the newer one watches one kind more."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import tidegate_newer
@@ -9,6 +11,7 @@ from tidegate_testing.polling import PollingSidecar
 from tidegate_testing.prepared import PreparedProgram
 
 from tidegate_operator.cluster.rights import OPERATOR
+from tidegate_policy.poll import AUDIENCE
 
 Operators = Callable[..., OperatorProcess]
 
@@ -36,8 +39,8 @@ def newer(
         cluster.delete(document["kind"].lower(), "", document["metadata"]["name"])
 
 
-def limited(namespace: str, requests: int) -> dict[str, object]:
-    return policy(namespace, rateLimits=[{"name": "all", "requests": requests, "per": "1m"}])
+def limited(namespace: str, requests: int, name: str = "all") -> dict[str, object]:
+    return policy(namespace, rateLimits=[{"name": name, "requests": requests, "per": "1m"}])
 
 
 def test_what_a_newer_release_has_told_is_not_taken_back_while_it_lives_and_replaced_when_it_is_gone(
@@ -89,3 +92,69 @@ def test_what_a_newer_release_has_told_is_not_taken_back_while_it_lives_and_repl
     cluster.apply(limited(team, 8))
     again.until(lambda: sidecar.poll(again) and sidecar.limits == {"all": 8}, "the change after the upgrade")
     assert "AIBudget" in kinds()
+
+
+def test_an_upgrade_and_a_rollback_lose_no_rule_no_word_and_no_object_that_was_valid(
+    cluster: Cluster, operator: Operators, newer: Operators, team: str, home: str, tmp_path: Path
+) -> None:
+    """The newer release says more in its messages, has a field that sidecars do not read yet, and refuses a name."""
+    token = tmp_path / "token"
+    token.write_text(cluster.control_plane.token(home, OPERATOR.name, AUDIENCE))
+    peers = {"TIDEGATE_PEER_TOKEN_FILE": str(token), **STEADY}
+    older_one = operator(**peers).wait_ready()
+    older_one.until(lambda: older_one.leads, "the older release to lead")
+    cluster.apply(pool(team), limited(team, 5, tidegate_newer.REFUSED), injected_pod(team, "chat-0"))
+    cluster.run_sidecar(team, "chat-0")
+    sidecar = PollingSidecar(cluster, home, team, "chat-0")
+    sidecar.has(older_one, pools=["models"], limits={tidegate_newer.REFUSED: 5})
+    older_one.until(lambda: is_persisted(cluster, home, team), "its form to be persisted")
+
+    # the newer release keeps what the older one has accepted, and its words reach the older one that leads
+    newer_one = newer(**peers).wait_ready()
+    sidecar.has(newer_one, limits={tidegate_newer.REFUSED: 5})
+    assert sidecar.denials == []
+
+    def is_programmed() -> bool:
+        assert not sidecar.poll(newer_one)
+        return cluster.condition("aipolicy", team, "chat", "Programmed") == "True/Programmed"
+
+    newer_one.until(is_programmed, "the acknowledgement by way of the newer release")
+    assert older_one.metric("unknown_fields_total") >= 1
+
+    # upgraded: the condition says what to change, and the rule stays in force
+    assert older_one.stop() == 0
+    newer_one.until(
+        lambda: cluster.condition("aipolicy", team, "chat", "Accepted") == "False/Invalid",
+        "a condition by the newer release",
+    )
+    message = cluster.conditions("aipolicy", team, "chat")["Accepted"]["message"]
+    assert "spec.rateLimits[0].name: choose another name" in message
+    assert "last valid form stays in force" in message
+    assert not sidecar.poll(newer_one)
+    assert (sidecar.status, sidecar.denials) == (304, [])
+
+    # a rule that today's sidecars cannot read is withheld as a whole, and the answer names the object
+    cluster.apply(limited(team, 6, tidegate_newer.QUEUED))
+    newer_one.until(lambda: not sidecar.poll(newer_one) and sidecar.status == 406, "the refusal")
+    assert f"because of queue of AIPolicy {team}/chat" in sidecar.problem["message"]
+    assert sidecar.limits == {tidegate_newer.REFUSED: 5}
+
+    # rolled back
+    back = operator(**peers).wait_ready()
+    assert newer_one.stop() == 0
+    back.until(
+        lambda: sidecar.poll(back) and sidecar.limits == {tidegate_newer.QUEUED: 6},
+        "the rule by the older release",
+    )
+    back.until(
+        lambda: (
+            not sidecar.poll(back) and cluster.condition("aipolicy", team, "chat", "Ready") == "True/Ready"
+        ),
+        "the older release to find everything well",
+    )
+
+
+def is_persisted(cluster: Cluster, home: str, namespace: str) -> bool:
+    uid = cluster.get("aipolicy", namespace, "chat")["metadata"]["uid"]
+    maps = json.loads(cluster.kubectl("get", "configmaps", "-o=json", f"--namespace={home}"))["items"]
+    return any(uid in (it.get("data") or {}) for it in maps)

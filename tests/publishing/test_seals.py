@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from tidegate_testing.publisher import CHAT, Cluster, Poller, a_pod, edition, ru
 
 from tidegate_operator.publish.seals import ANNOUNCED_S, KEY_BYTES, LIFE_S, Seals, next_keys, read_seals
 from tidegate_policy.envelope import AsOf
+from tidegate_policy.model import added
 from tidegate_policy.poll import format_as_of, parse_as_of
 
 CONFIG = configs.config(configs.pool(configs.provider("one", "http://one.test")))
@@ -25,6 +26,19 @@ def test_what_was_sealed_is_genuine_by_way_of_the_header() -> None:
     assert not SEALS.is_genuine(NOW)
     assert not Seals(KEYS[1]).is_genuine(SEALS.sealed(NOW))
     assert str(KEYS[0]) not in repr(SEALS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterAsOf(AsOf):
+    """The moment of a release that has one field more."""
+
+    zone: str = added("")
+
+
+def test_replicas_of_two_releases_recognise_each_others_seals() -> None:
+    """In a rolling upgrade a sidecar repeats to either what the other has told it."""
+    later = LaterAsOf(epoch=NOW.epoch, versions=NOW.versions, zone="a")
+    assert SEALS.is_genuine(parse_as_of(format_as_of(SEALS.sealed(later))))
 
 
 @given(

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf
 
 LIFE_S: Final = 30 * 86_400
@@ -96,4 +96,6 @@ def _name(key: bytes) -> str:
 
 
 def _seal(key: bytes, as_of: AsOf) -> str:
-    return hmac.new(key, _CONTEXT + wire.encode(replace(as_of, seal="")), hashlib.sha256).hexdigest()
+    # Epoch and versions alone: what a later release adds to a moment, a former one and its sidecars pass over.
+    content = json.dumps([as_of.epoch, as_of.versions]).encode()
+    return hmac.new(key, _CONTEXT + content, hashlib.sha256).hexdigest()

@@ -15,7 +15,11 @@ from tidegate_operator.api.generate import crd_files
 from tidegate_operator.api.generated import run
 from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster import rights
-from tidegate_operator.inject.configuration import Service, webhook_configuration
+from tidegate_operator.inject.configuration import (
+    Service,
+    verifying_configuration,
+    webhook_configuration,
+)
 
 NAMESPACE: Final = rights.NAMESPACE
 """Stands in the files where the release's namespace comes to stand; no name of ours contains it."""
@@ -25,12 +29,13 @@ HEADER: Final = "# Made by `make chart`; changes belong to {}.\n"
 
 def chart_files() -> Mapping[str, str]:
     """Path below the chart's folder `files` to content."""
-    webhook = webhook_configuration(Service(namespace=NAMESPACE), excluded=[NAMESPACE])
+    service, excluded = Service(namespace=NAMESPACE), [NAMESPACE]
+    header = HEADER.format("operator/tidegate_operator/inject/configuration.py")
     return {
         **{f"crds/{name}": content for name, content in crd_files().items()},
         **{f"rbac/{name}": content for name, content in rights.files(NAMESPACE).items()},
-        "webhook.yaml": HEADER.format("operator/tidegate_operator/inject/configuration.py")
-        + to_yaml(webhook),
+        "webhooks/changing.yaml": header + to_yaml(webhook_configuration(service, excluded=excluded)),
+        "webhooks/verifying.yaml": header + to_yaml(verifying_configuration(service, excluded=excluded)),
     }
 
 

@@ -21,7 +21,7 @@ from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.chart import main
 from tidegate_operator.cluster.rights import ACCOUNTS, account_manifests, people_manifests
 from tidegate_operator.inject import settings as injector_settings
-from tidegate_operator.inject.configuration import Service, webhook_configuration
+from tidegate_operator.inject.configuration import Service, verifying_configuration, webhook_configuration
 from tidegate_operator.inject.template import Family, Startup
 
 OPERATOR = ("Deployment", "tidegate-operator")
@@ -214,15 +214,21 @@ def test_pods_do_not_roll_when_only_the_version_of_the_chart_changes(helm: Helm,
 
 def test_the_webhook_configuration_is_the_one_of_the_code(helm: Helm) -> None:
     """And has no `caBundle`: applying it again does not undo what the operator has written there."""
-    found = helm.render(namespace="platform")[WEBHOOK]
-    expected = webhook_configuration(Service(namespace="platform"), excluded=["platform"])
-    assert found["webhooks"] == expected["webhooks"]
-    assert "caBundle" not in str(found)
+    objects = helm.render(namespace="platform")
+    service = Service(namespace="platform")
+    for expected in (
+        webhook_configuration(service, excluded=["platform"]),
+        verifying_configuration(service, excluded=["platform"]),
+    ):
+        found = objects[expected["kind"], expected["metadata"]["name"]]
+        assert found["webhooks"] == expected["webhooks"]
+        assert "caBundle" not in str(found)
 
 
 def test_values_reach_the_webhook_configuration(helm: Helm) -> None:
-    found = helm.render(profile="everything")[WEBHOOK]
-    for entry in found["webhooks"]:
+    objects = helm.render(profile="everything")
+    found = objects[WEBHOOK]
+    for entry in (*found["webhooks"], *objects["ValidatingWebhookConfiguration", WEBHOOK[1]]["webhooks"]):
         (names, *_) = entry["namespaceSelector"]["matchExpressions"]
         assert names["values"] == ["cert-manager", "kube-node-lease", "kube-system", "monitoring", NAMESPACE]
         assert entry["failurePolicy"] == "Ignore"
@@ -260,7 +266,7 @@ def test_with_least_privilege_nothing_of_the_cluster_is_touched_but_the_webhook(
         "Role",
         "RoleBinding",
     }.isdisjoint(kinds)
-    assert kinds.count("MutatingWebhookConfiguration") == 1
+    assert kinds.count("MutatingWebhookConfiguration") == kinds.count("ValidatingWebhookConfiguration") == 1
 
 
 def test_definitions_are_those_of_the_models_and_are_kept(helm: Helm) -> None:
@@ -297,11 +303,11 @@ def test_generated_files_are_up_to_date(tmp_path: Path, capsys: pytest.CaptureFi
     folder = CHART / "files"
     assert main(["--check", str(folder)]) == 0
     assert main([str(tmp_path)]) == 0
-    (tmp_path / "webhook.yaml").write_text("by hand")
+    (tmp_path / "webhooks" / "verifying.yaml").write_text("by hand")
     (tmp_path / "crds" / "another.yaml").write_text("")
     assert main(["--check", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert "webhook.yaml differs" in said
+    assert "verifying.yaml differs" in said
     assert "crds/another.yaml is made from nothing" in said
     assert main([str(tmp_path)]) == 0
     assert main(["--check", str(tmp_path)]) == 0

@@ -19,7 +19,9 @@ def test_what_is_uninstalled_is_in_nobodys_way(
     began_ms = now_ms()
     release.uninstall()
 
-    webhooks = installed.kubectl("get", "mutatingwebhookconfigurations", "--output=name")
+    webhooks = installed.kubectl(
+        "get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "--output=name"
+    )
     assert "tidegate" not in webhooks
     installed.apply(pod("later", SITE, pod_spec("app", IDLE)))
     installed.kubectl(

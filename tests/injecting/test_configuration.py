@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tidegate_operator.inject.configuration import NAME, Service, Url, trust_patch, webhook_configuration
+from tidegate_operator.inject.configuration import (
+    NAME,
+    Service,
+    Url,
+    trust_patch,
+    verifying_configuration,
+    webhook_configuration,
+)
 from tidegate_operator.inject.review import Entry
 
 WEBHOOKS: dict[str, dict[str, Any]] = {
@@ -17,6 +24,24 @@ WEBHOOKS: dict[str, dict[str, Any]] = {
         "webhooks"
     ]
 }
+VERIFYING: dict[str, dict[str, Any]] = {
+    webhook["name"]: webhook
+    for webhook in verifying_configuration(
+        Service(namespace="tidegate-system"), excluded=("tidegate-system",)
+    )["webhooks"]
+}
+
+
+def test_what_verifies_is_asked_about_the_pods_that_are_injected_and_nothing_else() -> None:
+    assert list(VERIFYING) == [
+        "verified-pods.inject.tidegate.dev",
+        "verified-pods-of-namespaces.inject.tidegate.dev",
+    ]
+    for name, webhook in VERIFYING.items():
+        changing = WEBHOOKS[name.removeprefix("verified-")]
+        differing = {key for key in changing if changing[key] != webhook.get(key)}
+        assert differing == {"name", "clientConfig", "reinvocationPolicy", "sideEffects"}
+        assert webhook.keys() == changing.keys() - {"reinvocationPolicy"}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +118,7 @@ def test_the_service_is_called_at_the_entrys_path() -> None:
             "port": 443,
         }
     }
-    paths = {webhook["clientConfig"]["service"]["path"] for webhook in WEBHOOKS.values()}
+    paths = {it["clientConfig"]["service"]["path"] for it in (*WEBHOOKS.values(), *VERIFYING.values())}
     assert paths == {f"/{entry.value}" for entry in Entry}
 
 
@@ -107,5 +132,5 @@ def test_the_bundle_is_left_to_whoever_owns_it() -> None:
 
 def test_the_patch_of_the_bundle_names_every_entry_and_changes_nothing_else() -> None:
     patch = trust_patch("CA\n")
-    assert [webhook["name"] for webhook in patch["webhooks"]] == list(WEBHOOKS)
+    assert [webhook["name"] for webhook in patch["webhooks"]] == [*WEBHOOKS, *VERIFYING]
     assert all(set(webhook) == {"name", "clientConfig"} for webhook in patch["webhooks"])

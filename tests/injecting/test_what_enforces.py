@@ -12,7 +12,7 @@ from injecting_shapes.platform import PLATFORM, TEMPLATE, ask, injected
 from injecting_shapes.pods import container, environment_of, pod
 
 from tidegate_operator.inject.decide import DenyReason
-from tidegate_operator.inject.enforcing import faults, mended
+from tidegate_operator.inject.enforcing import compare
 from tidegate_operator.inject.names import CONTAINER, STATUS, VOLUMES
 from tidegate_operator.inject.response import Result
 
@@ -64,9 +64,9 @@ def test_what_enforces_is_put_right_when_the_injector_is_asked_again(what: str) 
     once = injected(pod())
     broken = changed(HARMFUL[what])
     wanted = sidecar_of(once)
-    assert what.partition(",")[0] in faults(sidecar_of(broken), wanted, TEMPLATE)
+    assert compare(sidecar_of(broken), wanted, TEMPLATE).problems
     again = injected(broken)
-    assert faults(sidecar_of(again), wanted, TEMPLATE) == ()
+    assert compare(sidecar_of(again), wanted, TEMPLATE).problems == ()
     assert ask(again).patch == ()
 
 
@@ -90,13 +90,14 @@ def test_a_mirror_that_the_platform_allows_may_serve_the_same_image() -> None:
     template = replace(TEMPLATE, image=f"registry.example/tidegate/sidecar@{digest}")
     wanted = {**sidecar_of(injected(pod())), "image": template.image}
     allowed = {**wanted, "image": f"mirror.example/tidegate/sidecar@{digest}"}
-    assert mended(allowed, wanted, template) is allowed
+    assert compare(allowed, wanted, template).value is allowed
     for image in (
         f"elsewhere.example/tidegate/sidecar@{digest}",
         f"mirror.example/tidegate/sidecar@sha256:{'b' * 64}",
         "mirror.example/tidegate/sidecar:0.1.0",
     ):
-        assert mended({**wanted, "image": image}, wanted, template)["image"] == template.image
+        compared = compare({**wanted, "image": image}, wanted, template)
+        assert compared.value["image"] == template.image
 
 
 def test_a_status_that_was_copied_buys_nothing() -> None:
@@ -108,7 +109,7 @@ def test_a_status_that_was_copied_buys_nothing() -> None:
         initContainers=[{"name": CONTAINER, "image": "evil.example/sidecar:1", "restartPolicy": "Always"}],
     )
     after = injected(forged)
-    assert faults(sidecar_of(after), sidecar_of(injected(pod())), TEMPLATE) == ()
+    assert compare(sidecar_of(after), sidecar_of(injected(pod())), TEMPLATE).problems == ()
     assert {it["name"] for it in after["spec"]["volumes"]} >= set(VOLUMES)
     assert environment_of(after, "app") == environment_of(injected(pod(container("app"))), "app")
 

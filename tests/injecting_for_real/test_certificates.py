@@ -63,20 +63,11 @@ def test_two_replicas_take_turns_without_a_lost_admission(
 
 def point_to(team: Namespace, injector: InjectorProcess) -> None:
     """What a Service does when its endpoints change."""
-    from injecting_site.injector import CONFIGURATIONS  # noqa: PLC0415 - for this alone
-    from tidegate_cluster.loopback import ADDRESS  # noqa: PLC0415 - the same
+    from injecting_site.injector import configurations  # noqa: PLC0415 - for this alone
 
-    from tidegate_operator.inject.configuration import (  # noqa: PLC0415 - the same
-        NAME,
-        Url,
-        webhook_configuration,
-    )
-
-    path = f"{CONFIGURATIONS}/{NAME}"
-    document = webhook_configuration(
-        Url(base=f"https://{ADDRESS}:{injector.port}"), trust=injector.bundle.trust
-    )
-    found = team.control_plane.request("GET", path).json()
-    document["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-    answer = team.control_plane.request("PUT", path, body=document)
-    assert answer.status == 200, answer.text
+    for path, document in configurations(injector).items():
+        named = f"{path}/{document['metadata']['name']}"
+        found = team.control_plane.request("GET", named).json()
+        document["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        answer = team.control_plane.request("PUT", named, body=document)
+        assert answer.status == 200, answer.text

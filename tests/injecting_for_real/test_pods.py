@@ -215,3 +215,49 @@ def test_a_namespace_opts_all_its_pods_in(team: Namespace) -> None:
     team.until(lambda: has_sidecar(team.create(pod("probe"), dry_run=True)[1]), "the namespace's word")
     assert has_sidecar(team.stored(pod("one")))
     assert not has_sidecar(team.stored(pod("other", annotations={INJECT: "disabled"})))
+
+
+def breaks_the_sidecar(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """An agent that knows no sidecars: it takes the restart policy away, once."""
+    return [
+        {"op": "remove", "path": f"/spec/initContainers/{index}/restartPolicy"}
+        for index, it in enumerate(document["spec"].get("initContainers", []))
+        if it["name"] == CONTAINER
+        and "restartPolicy" in it
+        and "tampered" not in document["metadata"]["annotations"]
+    ] and [
+        {"op": "add", "path": "/metadata/annotations/tampered", "value": "1"},
+        {"op": "remove", "path": "/spec/initContainers/0/restartPolicy"},
+    ]
+
+
+def changes_the_image(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Insists on an image of its own, however often it is asked."""
+    return [
+        {"op": "replace", "path": f"/spec/initContainers/{index}/image", "value": "registry.example/any:1"}
+        for index, it in enumerate(document["spec"].get("initContainers", []))
+        if it["name"] == CONTAINER
+    ]
+
+
+def test_a_sidecar_that_another_webhook_breaks_once_is_set_right(team: Namespace, tmp_path: Path) -> None:
+    with other_webhook(team.control_plane, tmp_path, team.name, "zz-breaks", breaks_the_sidecar):
+        team.until(
+            lambda: "tampered" in team.create(opted_in(), dry_run=True)[1]["metadata"].get("annotations", {}),
+            "the other webhook",
+        )
+        stored = team.stored(opted_in())
+    assert has_sidecar(stored)
+    assert stored["spec"]["initContainers"][0]["restartPolicy"] == "Always"
+
+
+def test_a_sidecar_that_another_webhook_changes_for_good_is_refused(team: Namespace, tmp_path: Path) -> None:
+    others = other_webhook(
+        team.control_plane, tmp_path, team.name, "zz-images", changes_the_image, again="IfNeeded"
+    )
+    with others:
+        team.until(lambda: team.create(opted_in(), dry_run=True)[0] != 201, "the other webhook")
+        status, answer = team.create(opted_in())
+    assert status == 400
+    assert "verified-pods.inject.tidegate.dev" in answer["message"]
+    assert "has the image 'registry.example/any:1'" in answer["message"]

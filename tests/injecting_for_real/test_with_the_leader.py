@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from injecting_site.injector import (
+    CONFIGURATIONS,
+    VERIFYING,
     InjectorProcess,
     install,
     is_injecting,
@@ -146,9 +148,12 @@ def mounted(injector: InjectorProcess, files: ServerFiles) -> None:
 
 def trusted(team: Namespace) -> set[str]:
     """What the API server trusts, of all entries."""
-    path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}"
-    found = team.control_plane.request("GET", path).json()
-    return {base64.b64decode(it["clientConfig"]["caBundle"]).decode() for it in found["webhooks"]}
+    found = [team.control_plane.request("GET", f"{it}/{NAME}").json() for it in (CONFIGURATIONS, VERIFYING)]
+    return {
+        base64.b64decode(it["clientConfig"]["caBundle"]).decode()
+        for document in found
+        for it in document["webhooks"]
+    }
 
 
 @pytest.fixture

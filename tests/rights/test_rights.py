@@ -23,6 +23,7 @@ from tidegate_operator.inject.configuration import Service, own_names, trust_pat
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:tidegate-operator"
 INJECTOR = f"system:serviceaccount:{NAMESPACE}:tidegate-injector"
 WEBHOOKS = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+VERIFYING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
 OURS = "ai-tidegate-injector"
 
 FORBIDDEN = [
@@ -57,6 +58,9 @@ FORBIDDEN = [
     ("create", "serviceaccounts/token", "default", "default"),
     ("impersonate", "users", "", ""),
     ("get", WEBHOOKS, "", ""),
+    ("get", VERIFYING, "", ""),
+    ("delete", VERIFYING, "", OURS),
+    ("patch", VERIFYING, "", "gatekeeper"),
     ("list", WEBHOOKS, "", ""),
     ("watch", WEBHOOKS, "", ""),
     ("create", WEBHOOKS, "", ""),
@@ -64,7 +68,6 @@ FORBIDDEN = [
     ("update", WEBHOOKS, "", OURS),
     ("get", WEBHOOKS, "", "istio-sidecar-injector"),
     ("patch", WEBHOOKS, "", "istio-sidecar-injector"),
-    ("patch", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", OURS),
     ("create", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", ""),
     ("create", "clusterrolebindings.rbac.authorization.k8s.io", "", ""),
     ("patch", "customresourcedefinitions.apiextensions.k8s.io", "", ""),
@@ -177,7 +180,7 @@ async def test_of_all_webhooks_only_ours_can_be_changed(cluster: Cluster) -> Non
         found = await ours.read(own_names())
         assert found is not None
         assert await ours.patch(trust_patch("", list(found.bundles)), found.version)
-        assert not await ours.patch(trust_patch("", list(found.bundles)), "1"), "it has changed since"
+        assert not await ours.patch(trust_patch("", list(found.bundles)), "1,1"), "it has changed since"
         with pytest.raises(ForbiddenError, match="istio"):
             await istio.read(own_names())
         with pytest.raises(ForbiddenError, match="istio"):

@@ -160,7 +160,7 @@ livenessProbe:
 {{- define "tidegate.rulesWithCertManager" -}}
 {{- $rules := list }}
 {{- range .rules }}
-{{- $resources := without (.resources | default list) "secrets" "mutatingwebhookconfigurations" }}
+{{- $resources := without (.resources | default list) "secrets" "mutatingwebhookconfigurations" "validatingwebhookconfigurations" }}
 {{- if .nonResourceURLs }}
 {{- $rules = append $rules . }}
 {{- else if $resources }}

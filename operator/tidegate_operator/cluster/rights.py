@@ -114,10 +114,10 @@ OPERATOR: Final = Account(
         ),
         Right(
             why="whom the API server trusts when it calls the injector; who may patch it may change all of it, so it is "
-            "this one alone",
+            "these two alone",
             verbs=("get", "watch", "patch"),
             group="admissionregistration.k8s.io",
-            resources=("mutatingwebhookconfigurations",),
+            resources=("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
             names=(WEBHOOK_CONFIGURATION,),
         ),
         Right(

@@ -1,4 +1,4 @@
-"""One MutatingWebhookConfiguration, by name: whom the API server trusts when it calls the injector."""
+"""The two webhook configurations of one name: whom the API server trusts when it calls the injector."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tidegate_operator.cluster.client import STRATEGIC_PATCH, ClusterClient, obj
 from tidegate_operator.cluster.errors import ConflictError, NotFoundError
 
 _API: Final = "admissionregistration.k8s.io/v1"
-_PLURAL: Final = "mutatingwebhookconfigurations"
-WEBHOOK_CONFIGURATIONS: Final = object_path(_API, _PLURAL, "")
-"""Path of the collection."""
+_RESOURCES: Final = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+WEBHOOK_CONFIGURATIONS: Final = tuple(object_path(_API, resource, "") for resource in _RESOURCES)
+"""Paths of the collections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Trusting:
     """Our entries as they are stored.
 
     Attributes:
-        version: resourceVersion of the object.
+        version: of the objects, for `patch`.
         bundles: name of the entry to its `caBundle`, decoded; empty where there is none.
     """
 
@@ -36,36 +36,46 @@ class WebhookStore:
     def __init__(self, client: ClusterClient, name: str) -> None:
         """Nothing is read yet."""
         self._client = client
-        self._path = object_path(_API, _PLURAL, "", name)
+        self._entries: dict[str, frozenset[str]] = {
+            object_path(_API, resource, "", name): frozenset() for resource in _RESOURCES
+        }
+        """Names of our entries in each of the objects, as they were read last."""
 
     async def read(self, names: Collection[str]) -> Trusting | None:
-        """The entries of these names; None when the object is not there or has none of them.
+        """The entries of these names in both objects; None when there is none of them.
 
         Raises:
             ClusterError: it could not be read.
         """
-        document = await self._client.find(self._path)
-        if document is None:
-            return None
-        bundles = {
-            str(entry["name"]): _decoded((entry.get("clientConfig") or {}).get("caBundle"))
-            for entry in document.get("webhooks") or ()
-            if entry["name"] in names
-        }
-        version = str(document["metadata"]["resourceVersion"])
-        return Trusting(version=version, bundles=bundles) if bundles else None
+        bundles: dict[str, bytes] = {}
+        versions = []
+        for path in self._entries:
+            document = await self._client.find(path) or {}
+            found = {
+                str(entry["name"]): _decoded((entry.get("clientConfig") or {}).get("caBundle"))
+                for entry in document.get("webhooks") or ()
+                if entry["name"] in names
+            }
+            self._entries[path] = frozenset(found)
+            bundles |= found
+            versions.append(str(document["metadata"]["resourceVersion"]) if document else "")
+        return Trusting(version=",".join(versions), bundles=bundles) if bundles else None
 
     async def patch(self, change: Mapping[str, Any], version: str) -> bool:
-        """Send a strategic merge patch if the object still has `version`; False when it has not, or is gone.
+        """Send each object its part of a strategic merge patch if it still has `version`; False when one has not, or is gone.
 
         Raises:
             ClusterError: it could not be written, or nobody knows whether it was.
         """
-        body = {**change, "metadata": {"resourceVersion": version}}
-        try:
-            await self._client.request("PATCH", self._path, body=body, content_type=STRATEGIC_PATCH)
-        except (ConflictError, NotFoundError):
-            return False
+        for (path, names), of_object in zip(self._entries.items(), version.split(","), strict=True):
+            entries = [it for it in change["webhooks"] if it["name"] in names]
+            if not entries:
+                continue
+            body = {"webhooks": entries, "metadata": {"resourceVersion": of_object}}
+            try:
+                await self._client.request("PATCH", path, body=body, content_type=STRATEGIC_PATCH)
+            except (ConflictError, NotFoundError):
+                return False
         return True
 
 

@@ -36,7 +36,7 @@ class Certifying:
         names = service_names(settings, settings.service)
         self._keeper: CertificateKeeper | FolderKeeper
         self._injecting: Injecting | None = None
-        self._watch: ObjectWatch | None = None
+        self._watches: tuple[ObjectWatch, ...] = ()
         if settings.certificates.folder:
             self._keeper = FolderKeeper(
                 Path(settings.certificates.folder), name=names[0], on_files=on_files, interval_s=interval_s
@@ -61,14 +61,17 @@ class Certifying:
             interval_s=interval_s,
         )
         if configuration:
-            self._watch = ObjectWatch(
-                access,
-                WEBHOOK_CONFIGURATIONS,
-                configuration,
-                on_news=self._injecting.wake,
-                length_ms=settings.watch.length_ms,
-                inactivity_ms=settings.watch.inactivity_ms,
-                retry_max_ms=settings.api_server.retry_max_ms,
+            self._watches = tuple(
+                ObjectWatch(
+                    access,
+                    collection,
+                    configuration,
+                    on_news=self._injecting.wake,
+                    length_ms=settings.watch.length_ms,
+                    inactivity_ms=settings.watch.inactivity_ms,
+                    retry_max_ms=settings.api_server.retry_max_ms,
+                )
+                for collection in WEBHOOK_CONFIGURATIONS
             )
 
     async def prepare(self) -> None:
@@ -83,8 +86,8 @@ class Certifying:
         yield "certificates", self._keeper.run()
         if self._injecting is not None:
             yield "certificates of the injector", self._injecting.run()
-        if self._watch is not None:
-            yield "watch of the webhook configuration", self._watch.run()
+        for number, watch in enumerate(self._watches, 1):
+            yield f"watch of webhook configuration {number}", watch.run()
 
     def lead_changed(self) -> None:
         """Look at once: each look asks whether this replica leads."""

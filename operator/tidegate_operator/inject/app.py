@@ -98,7 +98,9 @@ class Injector:
         await self._webhook.stop(self._settings.grace_ms / 1_000)
 
     def _platform(self) -> Platform:
-        return Platform(template=self._settings.template, trust=self._certificate.trust)
+        return Platform(
+            template=self._settings.template, trust=self._certificate.trust, key=self._certificate.key
+        )
 
     def _certificate_loaded(self, pair: KeyPair) -> None:
         self._metrics.serves_until(pair.until_s)

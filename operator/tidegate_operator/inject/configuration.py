@@ -1,4 +1,4 @@
-"""The MutatingWebhookConfiguration (PURE), as data: the chart renders it, tests install it.
+"""The webhook configurations (PURE), as data: the chart renders them, tests install them.
 
 Whoever has not opted in never depends on us: each entry matches only what it may have to change, nothing that is being
 deleted, and no namespace that the cluster itself or Tidegate lives in.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tidegate_operator.inject import expressions
@@ -92,6 +92,25 @@ def webhook_configuration(
     }
 
 
+def verifying_configuration(
+    client: Service | Url, *, excluded: Sequence[str] = (), trust: str = "", name: str = NAME
+) -> dict[str, Any]:
+    """The ValidatingWebhookConfiguration to apply beside the other one; the arguments are the same."""
+    webhooks = [_webhook(entry, client, excluded, trust) for entry in verifying_entries()]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [
+            {
+                **{key: value for key, value in it.items() if key != "reinvocationPolicy"},
+                "sideEffects": "None",
+            }
+            for it in webhooks
+        ],
+    }
+
+
 def trust_patch(trust: str, names: Collection[str] | None = None) -> dict[str, Any]:
     """A strategic merge patch that changes `caBundle` and nothing else: for the operator's leader.
 
@@ -105,7 +124,7 @@ def trust_patch(trust: str, names: Collection[str] | None = None) -> dict[str, A
 
 def own_names() -> tuple[str, ...]:
     """Names of our entries. Others in the same object are not ours to change."""
-    return tuple(_full(it) for it in entries())
+    return tuple(_full(it) for it in (*entries(), *verifying_entries()))
 
 
 def entries() -> tuple[Matching, ...]:
@@ -160,6 +179,15 @@ def entries() -> tuple[Matching, ...]:
             conditions=alive | {"is-mislabelled": expressions.is_mislabelled()},
             policy="Ignore",
         ),
+    )
+
+
+def verifying_entries() -> tuple[Matching, ...]:
+    """Those that have the last word: on the same pods, with the same conditions."""
+    return tuple(
+        replace(entry, name=f"verified-{entry.name}", path=Entry(f"verified-{entry.path.value}"))
+        for entry in entries()
+        if entry.path in (Entry.PODS, Entry.PODS_OF_NAMESPACES)
     )
 
 

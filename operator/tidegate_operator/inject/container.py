@@ -28,7 +28,9 @@ TOKEN_LIFE_S: Final = 3_600
 STATE_SIZE: Final = "16Mi"
 NO_OVERRIDES: Final = Overrides(requests={}, limits={})
 
-_TRUST: Final = "TIDEGATE_OPERATOR_CA"
+TRUST: Final = "TIDEGATE_OPERATOR_CA"
+FROM_THE_POD: Final = ("TIDEGATE_GRACE_MS", "TIDEGATE_MAX_HELD_BYTES")
+"""Variables that follow from what others may change of a pod later: its grace period and the sidecar's memory."""
 _API_TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 _MAX_GRACE_S: Final = 3_600
 _RESERVED: Final = {"cpu": "500m"}
@@ -58,7 +60,13 @@ class PodFacts:
     grace_s: int = 30
 
 
-def container(template: Template, trust: str, overrides: Overrides, facts: PodFacts) -> dict[str, Any]:
+def container(
+    template: Template,
+    trust: str,
+    overrides: Overrides,
+    facts: PodFacts,
+    resources: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
     """The container, to stand among `initContainers`.
 
     Args:
@@ -66,8 +74,10 @@ def container(template: Template, trust: str, overrides: Overrides, facts: PodFa
         trust: PEM of the authorities that may have signed the operator's certificate.
         overrides: what the pod asks for.
         facts: of the pod.
+        resources: what the container has; None: what it gets when it is made.
     """
-    resources = _resources(template, overrides, facts)
+    if resources is None:
+        resources = _resources(template, overrides, facts)
     variables = _variables(template, trust, facts) | _bounds(template, resources, facts)
     return {
         "name": names.CONTAINER,
@@ -138,7 +148,7 @@ def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str
         admin.append(f"[::]:{names.ADMIN_PORT}")
     found = {
         "TIDEGATE_OPERATOR_URL": template.operator_url,
-        _TRUST: trust,
+        TRUST: trust,
         "TIDEGATE_TOKEN_FILE": f"{TOKEN_FOLDER}/token",
         "TIDEGATE_STATE_DIR": STATE_FOLDER,
         "TIDEGATE_LISTEN": ",".join(listen),
@@ -158,7 +168,7 @@ def _bounds(
     template: Template, resources: Mapping[str, Mapping[str, str]], facts: PodFacts
 ) -> dict[str, str]:
     """How many bytes of bodies the memory is good for; nothing where neither the container nor the pod limits it."""
-    own = resources.get("limits", {}).get("memory", "")
+    own = str((resources.get("limits") or {}).get("memory", ""))
     # What a pod has as a whole is the application's first of all.
     limit = _number(own or (template.resources.memory_limit if "memory" in facts.shared else ""))
     return {"TIDEGATE_MAX_HELD_BYTES": str(held_bytes(int(limit)))} if limit else {}

@@ -67,6 +67,8 @@ class DenyReason(StrEnum):
     VOLUME_TAKEN = "VolumeTaken"
     MESH_BLOCKS_START = "MeshBlocksStart"
     TOO_MANY_CONTAINERS = "TooManyContainers"
+    SIDECAR_MISSING = "SidecarMissing"
+    SIDECAR_CHANGED = "SidecarChanged"
 
 
 MAX_CONTAINERS: Final = 256
@@ -124,10 +126,14 @@ def decide(pod: Document, template: Template, *, by_namespace: bool) -> Decision
 
 
 def is_injected(pod: Document) -> bool:
-    """Whether the injector has put a sidecar into this pod; a container of that name alone may be anybody's."""
-    return read_status(pod) is not None and any(
-        container.get("name") == names.CONTAINER for container in items(part(pod, "spec"), "initContainers")
-    )
+    """Whether a pod says that it has a sidecar, and has one: enough for telling nothing twice, and for nothing else."""
+    return read_status(pod) is not None and sidecar_of(pod) is not None
+
+
+def sidecar_of(pod: Document) -> Document | None:
+    """The container of our name where a sidecar stands; it may be anybody's."""
+    found = items(part(pod, "spec"), "initContainers")
+    return next((it for it in found if it.get("name") == names.CONTAINER), None)
 
 
 def facts_of(pod: Document) -> PodFacts:
@@ -156,7 +162,7 @@ def _impossible(pod: Document) -> SkipReason | None:
 
 def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iterator[Decision]:
     spec = part(pod, "spec")
-    count = sum(1 for _ in _all_containers(spec))
+    count = sum(1 for it in _all_containers(spec) if it.get("name") != names.CONTAINER)
     if count > MAX_CONTAINERS:
         yield Deny(
             DenyReason.TOO_MANY_CONTAINERS,
@@ -170,6 +176,7 @@ def _collisions(pod: Document, template: Template, overrides: Overrides) -> Iter
             if not is_ours:
                 yield Deny(DenyReason.NAME_TAKEN, _name_taken(pod))
             continue
+        yield from _foreign_mounts(container)
         taken = [
             port["containerPort"]
             for port in items(container, "ports")
@@ -209,6 +216,15 @@ def _name_taken(pod: Document) -> str:
         f"container {name} stands among `containers`, and not among `initContainers` where it was injected: another webhook has "
         "moved it, or the pod is a copy that was changed; let that webhook leave it where it is"
     )
+
+
+def _foreign_mounts(container: Document) -> Iterator[Decision]:
+    for mount in items(container, "volumeMounts"):
+        if mount.get("name") in names.VOLUMES:
+            yield Deny(
+                DenyReason.VOLUME_TAKEN,
+                f"container {container.get('name')} mounts volume {mount['name']}, which is the sidecar's alone",
+            )
 
 
 def _is_guaranteed(spec: Document) -> bool:

@@ -1,100 +1,242 @@
-"""What of a sidecar's container makes it enforce anything (PURE): told from what others may change, and put right.
+"""What of the sidecar enforces, and what others may change (PURE).
 
-A pod comes with whatever its author and the webhooks of others have written: a status copied from another pod, a container
-of our name with an image of somebody else, our own container with its `restartPolicy` taken away. What it says about itself
-buys nothing. Image, command, arguments, our variables and mounts, ports, `restartPolicy` and the security context are ours;
-resources, probes, and what others add beside that (variables, mounts) are theirs.
+The image, the command, our variables and mounts, the restart policy and the security context are ours, whoever comes after
+us. Resources, probes and what others add stay theirs, unless it would change which program runs or what it is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
+from tidegate_operator.inject import names
+from tidegate_operator.inject.container import FROM_THE_POD, TRUST
 from tidegate_operator.inject.document import Document, items, part
 from tidegate_operator.inject.template import Template
 
-OUR_VARIABLES: Final = "TIDEGATE_"
-"""A beginning of names that only the sidecar reads: one that is not ours to set would change what it does."""
+PREFIX: Final = "TIDEGATE_"
 
-_EXACT: Final = ("command", "args", "restartPolicy")
-_FORBIDDEN: Final = ("envFrom", "lifecycle", "workingDir")
-"""Settings out of a ConfigMap, commands within the sidecar, another folder to start in."""
+_DROPPED: Final = ("args", "envFrom", "lifecycle", "restartPolicyRules", "workingDir")
+"""Fields that we never set: each would say something to the program, or run another one in its place."""
+_LOADS_CODE: Final = frozenset(
+    {"PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD"}
+)
+_PROGRAM: Final = ("/opt/tidegate", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.preload")
+"""Where the image has its program and what that needs: nothing may be mounted over it."""
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def faults(found: Document, wanted: Document, template: Template) -> tuple[str, ...]:
-    """The fields of the container `found` that keep it from doing what `wanted` does, as their names."""
-    return tuple(dict.fromkeys(_faults(found, wanted, template)))
+class Compared(NamedTuple):
+    """A part of a pod, looked at.
+
+    Attributes:
+        value: as it may stay: the same object when nothing is wrong with it.
+        problems: what was wrong, in words that go on after "the sidecar".
+    """
+
+    value: Any
+    problems: tuple[str, ...] = ()
 
 
-def mended(found: Document, wanted: Document, template: Template) -> Document:
-    """The container with everything that enforces as it is wanted; the same object where nothing has to be put right."""
-    if not faults(found, wanted, template):
-        return found
-    result = {key: value for key, value in found.items() if key not in (*_EXACT, *_FORBIDDEN)}
-    result |= {key: wanted[key] for key in _EXACT if key in wanted}
-    if not _is_our_image(str(found.get("image", "")), str(wanted["image"]), template):
+def compare(found: Document, wanted: Document, template: Template) -> Compared:
+    """The container that is there, held against the one that would be made now."""
+    problems: list[str] = []
+    result: dict[str, Any] = dict(found)
+    if not is_image(str(found.get("image", "")), str(wanted["image"]), template):
         result["image"] = wanted["image"]
-    result["env"] = [*items(wanted, "env"), *_of_others(found, wanted)]
-    result["volumeMounts"] = [*items(wanted, "volumeMounts"), *_mounts_of_others(found, wanted)]
-    result["ports"] = [
-        *items(wanted, "ports"),
-        *(it for it in items(found, "ports") if not _is_in(it, wanted, "ports")),
-    ]
-    result["securityContext"] = {**part(found, "securityContext"), **part(wanted, "securityContext")}
-    return result
+        problems.append(
+            f"has the image {found.get('image', '')!r} in place of {wanted['image']!r}; a mirror has to be allowed by "
+            "TIDEGATE_SIDECAR_IMAGES (sidecar.images) and to name the same digest"
+        )
+    for field in ("command", "restartPolicy"):
+        if found.get(field) != wanted[field]:
+            result[field] = wanted[field]
+            problems.append(f"has {field} {found.get(field)!r} in place of {wanted[field]!r}")
+    for field in _DROPPED:
+        if found.get(field):
+            del result[field]
+            problems.append(f"has {field}, which Tidegate never sets")
+    if lost := [
+        it for it in items(wanted, "ports") if not any(_covers(one, it) for one in items(found, "ports"))
+    ]:
+        taken = {it["name"] for it in lost}
+        result["ports"] = [*lost, *(it for it in items(found, "ports") if it.get("name") not in taken)]
+        problems.append(f"has lost its ports {', '.join(sorted(taken))}")
+    for field, compared in (
+        ("env", _environment(items(found, "env"), items(wanted, "env"))),
+        ("volumeMounts", _mounts(items(found, "volumeMounts"), items(wanted, "volumeMounts"))),
+        ("securityContext", _security(part(found, "securityContext"), wanted["securityContext"])),
+    ):
+        if compared.value is not None:
+            result[field] = compared.value
+        problems += compared.problems
+    return Compared(found if result == found else result, tuple(problems))
 
 
-def _faults(found: Document, wanted: Document, template: Template) -> Iterator[str]:
-    if not _is_our_image(str(found.get("image", "")), str(wanted["image"]), template):
-        yield "image"
-    yield from (key for key in _EXACT if (found.get(key) or None) != wanted.get(key))
-    yield from (key for key in _FORBIDDEN if found.get(key))
-    if not _has_variables(found, wanted):
-        yield "env"
-    yield from (
-        key
-        for key in ("volumeMounts", "ports")
-        if not all(_is_in(it, found, key) for it in items(wanted, key))
+def compare_volumes(found: Collection[Document], wanted: Collection[Document]) -> Compared:
+    """A pod's volumes: ours as they have to be, and those of others as they are."""
+    by_name = {str(it.get("name")): it for it in found}
+    wrong = [it["name"] for it in wanted if not _covers(by_name.get(it["name"]), it)]
+    too_many = {*names.VOLUMES} & by_name.keys() - {it["name"] for it in wanted}
+    if not wrong and not too_many:
+        return Compared(list(found))
+    kept = [it for it in found if it.get("name") not in names.VOLUMES]
+    return Compared(
+        [*kept, *wanted], tuple(f"has another volume {name} than Tidegate gave it" for name in wrong)
     )
-    hidden = len(items(found, "volumeMounts")) - len(_mounts_of_others(found, wanted))
-    if hidden != len(items(wanted, "volumeMounts")):
-        yield "volumeMounts"
-    context = part(found, "securityContext")
-    if any(context.get(key) != value for key, value in part(wanted, "securityContext").items()):
-        yield "securityContext"
 
 
-def _has_variables(found: Document, wanted: Document) -> bool:
-    """Whether ours are there, each once and as they are wanted, and no other that only a sidecar reads."""
-    ours = {str(it["name"]): it for it in items(wanted, "env")}
-    own = [it for it in items(found, "env") if it.get("name") in ours or _is_setting(it)]
-    return len(own) == len(ours) and {str(it.get("name")): it for it in own} == ours
+def tolerated(wanted: Document, found: Document) -> Document:
+    """What would be made now, with those values of `found` that another replica may well have written.
+
+    Sizes and times follow from what others may change afterwards, and while authorities change replicas do not know the
+    same ones.
+    """
+    present = {it.get("name"): it.get("value") for it in items(found, "env")}
+
+    def taken(entry: Document) -> Document:
+        value = str(present.get(entry["name"]) or "")
+        is_fine = (entry["name"] in FROM_THE_POD and value.isdecimal()) or (
+            entry["name"] == TRUST and shares_authority(value, str(entry.get("value", "")))
+        )
+        return {**entry, "value": value} if is_fine else entry
+
+    return {**wanted, "env": [taken(it) for it in items(wanted, "env")]}
 
 
-def _is_our_image(found: str, wanted: str, template: Template) -> bool:
-    """Whether it is the image that the pod is to have, or the same one from a mirror that the platform allows."""
+def shares_authority(one: str, other: str) -> bool:
+    """Whether two lists of authorities (PEM) have one in common."""
+    return one == other or bool({*_CERTIFICATE.findall(one)} & {*_CERTIFICATE.findall(other)})
+
+
+def is_image(found: str, wanted: str, template: Template) -> bool:
+    """Whether an image is the one that is wanted, or the same from an allowed mirror: its digest is the same."""
     digest = wanted.partition("@")[2]
-    return found == wanted or bool(digest and found.endswith(f"@{digest}") and template.allows_image(found))
+    return found == wanted or (
+        bool(digest) and found.partition("@")[2] == digest and template.allows_image(found)
+    )
 
 
-def _is_setting(entry: Document) -> bool:
-    return str(entry.get("name", "")).startswith(OUR_VARIABLES)
+def told(container: Document) -> tuple[tuple[str, str], ...]:
+    """Our variables of a sidecar that mean the same in every release: what `Status.seal` is about, beside the image."""
+    return tuple(
+        sorted(
+            (str(it["name"]), str(it.get("value")))
+            for it in items(container, "env")
+            if str(it.get("name", "")).startswith(PREFIX) and it["name"] not in (*FROM_THE_POD, TRUST)
+        )
+    )
 
 
-def _of_others(found: Document, wanted: Document) -> list[Document]:
-    ours = {it["name"] for it in items(wanted, "env")}
-    return [it for it in items(found, "env") if it.get("name") not in ours and not _is_setting(it)]
+def _environment(found: Collection[Document], wanted: Collection[Document]) -> Compared:
+    by_name: Mapping[str, Document] = {str(it["name"]): it for it in wanted}
+    last = {str(it.get("name")): it for it in found}  # of several with one name the last one counts
+    changed = [name for name, entry in by_name.items() if not _is_same_entry(last.get(name, {}), entry)]
+    added = [name for name in last if name not in by_name and _is_to_be_ours(name)]
+    if not changed and not added:
+        return Compared(None)
+    kept = [it for it in found if str(it.get("name")) not in {*by_name, *added}]
+    told_of = sorted({*changed} - {*FROM_THE_POD})
+    return Compared(
+        [*wanted, *kept],
+        (
+            *((f"has lost or changed {', '.join(told_of)}",) if told_of else ()),
+            *((f"has got {', '.join(sorted(added))}, which would change what runs in it",) if added else ()),
+        ),
+    )
 
 
-def _mounts_of_others(found: Document, wanted: Document) -> list[Document]:
-    """Mounts that are not ours, and do not hide ours."""
-    paths = {str(it["mountPath"]) for it in items(wanted, "volumeMounts")}
-    return [
-        it for it in items(found, "volumeMounts") if str(it.get("mountPath", "")).rstrip("/") not in paths
+def _mounts(found: Collection[Document], wanted: Collection[Document]) -> Compared:
+    by_path = {_path(it): it for it in wanted}
+    present = {_path(it): it for it in found}
+    changed = [path for path, entry in by_path.items() if not _is_same_mount(present.get(path, {}), entry)]
+    guarded = (*by_path, *_PROGRAM)
+    over = [
+        path
+        for path in present
+        if path not in by_path and any(_is_within(path, it) or _is_within(it, path) for it in guarded)
     ]
+    if not changed and not over:
+        return Compared(None)
+    kept = [it for it in found if _path(it) not in {*by_path, *over}]
+    return Compared(
+        [*wanted, *kept],
+        (
+            *((f"has another mount at {', '.join(changed)}",) if changed else ()),
+            *((f"has a mount at {', '.join(over)}, over what is Tidegate's",) if over else ()),
+        ),
+    )
 
 
-def _is_in(item: Any, container: Document, key: str) -> bool:
-    """Whether a list of the container has the item, what the API server has filled in since left aside."""
-    return any(all(it.get(name) == value for name, value in item.items()) for it in items(container, key))
+def _security(found: Document, wanted: Document) -> Compared:
+    weaker = tuple(sorted(_weaker(found, wanted)))
+    if not weaker:
+        return Compared(None)
+    kept = {name: value for name, value in found.items() if name not in weaker}
+    return Compared({**kept, **wanted}, (f"has a weaker securityContext: {', '.join(weaker)}",))
+
+
+def _weaker(found: Document, wanted: Document) -> Iterator[str]:
+    for field in ("allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsNonRoot"):
+        if found.get(field) is not wanted[field]:
+            yield field
+    for field in ("runAsUser", "runAsGroup"):
+        if field in wanted and found.get(field) != wanted[field]:
+            yield field
+    capabilities = part(found, "capabilities")
+    selinux = str(part(found, "seLinuxOptions").get("type") or "container_t")
+    is_weak = {
+        "privileged": bool(found.get("privileged")),
+        "capabilities": "ALL" not in (capabilities.get("drop") or ()) or bool(capabilities.get("add")),
+        "seccompProfile": part(found, "seccompProfile").get("type") not in ("RuntimeDefault", "Localhost"),
+        "appArmorProfile": part(found, "appArmorProfile").get("type") == "Unconfined",
+        "procMount": found.get("procMount") not in (None, "Default"),
+        "seLinuxOptions": not selinux.startswith("container_"),
+    }
+    yield from (field for field, it in is_weak.items() if it)
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    """Whether a value says all that is wanted; the API server adds defaults to objects, and nothing to lists."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(
+            _covers(found.get(name), value) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_covers(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
+
+
+def _is_same_entry(found: Document, wanted: Document) -> bool:
+    if "valueFrom" in wanted:
+        return _covers(found, wanted)
+    return (
+        found.get("name") == wanted["name"]
+        and str(found.get("value") or "") == wanted["value"]
+        and not found.get("valueFrom")
+    )
+
+
+def _is_to_be_ours(name: str) -> bool:
+    return (name.startswith(PREFIX) and name not in FROM_THE_POD) or name in _LOADS_CODE
+
+
+def _is_same_mount(found: Document, wanted: Document) -> bool:
+    fields = ("name", "readOnly", "subPath", "subPathExpr", "mountPropagation")
+    return all((found.get(it) or None) == wanted.get(it) for it in fields)
+
+
+def _path(mount: Document) -> str:
+    """The place of a mount; `/var/run` is a name of `/run` in nearly every image."""
+    path = posixpath.normpath(f"/{str(mount.get('mountPath', '')).lstrip('/')}")
+    return path.removeprefix("/var") if _is_within(path, "/var/run") else path
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")

@@ -6,23 +6,32 @@ a hundred kilobytes costs what is added to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_operator.inject import names
 from tidegate_operator.inject.container import container, template_hash, volumes
-from tidegate_operator.inject.decide import facts_of, is_injected
+from tidegate_operator.inject.decide import facts_of, sidecar_of
 from tidegate_operator.inject.document import Document, annotations_of, items, labels_of, part
-from tidegate_operator.inject.enforcing import mended
+from tidegate_operator.inject.enforcing import compare, compare_volumes, told
 from tidegate_operator.inject.environment import OURS, environment
 from tidegate_operator.inject.overrides import Overrides, unknown_annotations
-from tidegate_operator.inject.status import Status, read_status
+from tidegate_operator.inject.status import Status, read_status, seal
 from tidegate_operator.inject.template import Startup, Template
 
 SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 """Names volumes whose loss does no harm: without it, ours alone would keep the autoscaler from removing a node."""
+
+
+_COMPLETED: Final = (
+    "resources",
+    "startupProbe",
+    "readinessProbe",
+    "livenessProbe",
+    "imagePullPolicy",
+)
+"""What others may change of a sidecar, but not leave out."""
 
 
 class Injected(NamedTuple):
@@ -31,10 +40,12 @@ class Injected(NamedTuple):
     Attributes:
         pod: the whole object.
         warnings: what its author should know.
+        mended: what was wrong with the sidecar that stood there.
     """
 
     pod: Document
     warnings: tuple[str, ...]
+    mended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +55,32 @@ class Platform:
     Attributes:
         template: the platform's.
         trust: PEM of the authorities that may have signed the operator's certificate.
+        key: that all replicas of the injector have, and nobody else.
     """
 
     template: Template
     trust: str
+    key: bytes = field(default=b"", repr=False)
 
 
 def with_sidecar(pod: Document, platform: Platform, overrides: Overrides) -> Injected:
     """The pod with its sidecar; given an injected pod, the same pod, but for what others have added since.
 
     A sidecar that is there is moved and not made anew: others may have changed it in between for good reasons, as Istio
-    leads its probes through the proxy. What enforces is put right, whoever has written it (`enforcing.py`), and one of another
-    template, as in a copy of an older pod, is replaced.
+    leads its probes through the proxy. What enforces is set right (`enforcing`), and one of another template, as in a copy of
+    an older pod, is replaced.
     """
     template, spec = platform.template, dict(part(pod, "spec"))
-    before = read_status(pod) if is_injected(pod) else None
-    sidecar: Document = container(
-        template, platform.trust, _possible(spec, template, overrides), facts_of(pod)
-    )
+    before = read_status(pod)
+    sidecar, mended = _sidecar(pod, platform, overrides, before)
+    held = compare_volumes(items(spec, "volumes"), volumes(template))
+    spec["volumes"] = held.value
     if before is not None and before.template == template_hash(template):
-        found = next(it for it in spec["initContainers"] if it.get("name") == names.CONTAINER)
-        sidecar = mended(found, sidecar, template)
-    spec["volumes"] = _with_volumes(items(spec, "volumes"), volumes(template))
+        mended += held.problems
     spec["initContainers"], position = _placed(spec, sidecar, template)
     status, warnings = _lead_to_sidecar(spec, position, template, before or Status(), overrides)
+    image = overrides.image or template.image
+    status = replace(status, image=image, seal=seal(platform.key, image, told(sidecar)))
     secrets = items(spec, "imagePullSecrets")
     if missing := [{"name": it} for it in template.pull_secrets if {"name": it} not in secrets]:
         spec["imagePullSecrets"] = [*secrets, *missing]
@@ -82,28 +95,32 @@ def with_sidecar(pod: Document, platform: Platform, overrides: Overrides) -> Inj
         },
     }
     result = {**pod, "metadata": metadata, "spec": spec}
-    return Injected(result, (*warnings, *unknown_annotations(annotations)))
+    return Injected(result, (*warnings, *unknown_annotations(annotations)), mended)
 
 
-def _with_volumes(found: Sequence[Document], wanted: Sequence[Document]) -> Sequence[Document]:
-    """Ours as they are wanted; the list itself where it has them."""
-    by_name = {it["name"]: it for it in found if it.get("name") in names.VOLUMES}
-    if len(by_name) == len(wanted) and all(_says(by_name.get(it["name"], {}), it) for it in wanted):
-        return found
-    return [*(it for it in found if it.get("name") not in names.VOLUMES), *wanted]
+def wanted_sidecar(pod: Document, platform: Platform, overrides: Overrides, found: Document) -> Document:
+    """The container as it would be made for this pod, with the resources of the one that is there."""
+    return container(
+        platform.template,
+        platform.trust,
+        _possible(part(pod, "spec"), platform.template, overrides),
+        facts_of(pod),
+        part(found, "resources"),
+    )
 
 
-def _says(found: Any, wanted: Any) -> bool:
-    """Whether `found` says all that `wanted` does; the API server fills in what is left out."""
-    if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_says(found.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(_says(one, other) for one, other in zip(found, wanted, strict=True))
-        )
-    return bool(found == wanted)
+def _sidecar(
+    pod: Document, platform: Platform, overrides: Overrides, before: Status | None
+) -> tuple[Document, tuple[str, ...]]:
+    """The container that the pod is to have, and what was wrong with the one that it has."""
+    template, found = platform.template, sidecar_of(pod)
+    possible = _possible(part(pod, "spec"), template, overrides)
+    fresh = container(template, platform.trust, possible, facts_of(pod))
+    if before is None or found is None or before.template != template_hash(template):
+        return fresh, ()
+    if missing := {name: fresh[name] for name in _COMPLETED if fresh.get(name) and not found.get(name)}:
+        found = {**found, **missing}
+    return compare(found, wanted_sidecar(pod, platform, overrides, found), template)
 
 
 def _possible(spec: Document, template: Template, overrides: Overrides) -> Overrides:

@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes:
         result: what was done.
-        reason: a `SkipReason` or `DenyReason`; empty: there is nothing to say.
+        reason: a `SkipReason` or `DenyReason`, or `review.MENDED`; empty: there is nothing to say.
         patch: what changes.
         warnings: shown to whoever sent the object, and by most controllers to nobody.
         message: why it is refused.

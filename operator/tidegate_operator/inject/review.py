@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from tidegate_operator.inject import names
 from tidegate_operator.inject.decide import Deny, DenyReason, Skip, SkipReason, decide, is_injected
 from tidegate_operator.inject.document import Document, annotations_of, labels_of
 from tidegate_operator.inject.names import INJECT
@@ -13,6 +14,7 @@ from tidegate_operator.inject.patch import difference
 from tidegate_operator.inject.pod import Platform, with_sidecar
 from tidegate_operator.inject.request import Request, RequestError
 from tidegate_operator.inject.response import Outcome, Result
+from tidegate_operator.inject.verify import verify
 from tidegate_operator.inject.workloads import TEMPLATES, follow, job_warning
 
 
@@ -23,6 +25,10 @@ class Entry(StrEnum):
     """Pods that speak for themselves."""
     PODS_OF_NAMESPACES = "pods-of-namespaces"
     """Pods that say nothing, in namespaces that opted in."""
+    VERIFIED_PODS = "verified-pods"
+    """The same pods when everybody has changed them."""
+    VERIFIED_PODS_OF_NAMESPACES = "verified-pods-of-namespaces"
+    """The same, of namespaces that opted in."""
     WORKLOADS = "workloads"
     """Deployments, StatefulSets, DaemonSets, new Jobs, CronJobs."""
     JOBS = "jobs"
@@ -32,6 +38,8 @@ class Entry(StrEnum):
 
 
 UNCHANGED: Final = Outcome(result=Result.UNCHANGED)
+MENDED: Final = "Mended"
+"""The reason of an injection that has set right what others did to a sidecar."""
 
 
 def answer(entry: Entry, request: Request, platform: Platform) -> Outcome:
@@ -46,6 +54,9 @@ def answer(entry: Entry, request: Request, platform: Platform) -> Outcome:
         case Entry.PODS | Entry.PODS_OF_NAMESPACES:
             _expect(entry, request, "Pod")
             return _pod(request, platform, by_namespace=entry is Entry.PODS_OF_NAMESPACES)
+        case Entry.VERIFIED_PODS | Entry.VERIFIED_PODS_OF_NAMESPACES:
+            _expect(entry, request, "Pod")
+            return _verified(request, platform, by_namespace=entry is Entry.VERIFIED_PODS_OF_NAMESPACES)
         case Entry.WORKLOADS:
             _expect(entry, request, *TEMPLATES)
             return _workload(request, platform)
@@ -74,7 +85,24 @@ def _pod(request: Request, platform: Platform, *, by_namespace: bool) -> Outcome
         return Outcome(result=Result.SKIPPED, reason=SkipReason.ALREADY_INJECTED.value)
     # What a second call finds was told by the first.
     told = is_injected(request.object)
-    return Outcome(result=Result.INJECTED, patch=patch, warnings=() if told else injected.warnings)
+    mended: tuple[str, ...] = tuple(f"{names.CONTAINER} {it}; it was set right" for it in injected.mended)
+    return Outcome(
+        result=Result.INJECTED,
+        reason=MENDED if mended else "",
+        patch=patch,
+        warnings=mended if told else (*mended, *injected.warnings),
+    )
+
+
+def _verified(request: Request, platform: Platform, *, by_namespace: bool) -> Outcome:
+    if request.operation != "CREATE":
+        return UNCHANGED
+    decision = verify(request.object, platform, by_namespace=by_namespace)
+    if isinstance(decision, Deny):
+        return Outcome(result=Result.DENIED, reason=decision.reason.value, message=decision.message)
+    if isinstance(decision, Skip):
+        return Outcome(result=Result.SKIPPED, reason=decision.reason.value)
+    return UNCHANGED
 
 
 def _workload(request: Request, platform: Platform) -> Outcome:

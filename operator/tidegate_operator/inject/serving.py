@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from tidegate_operator.certificates.files import ServerFiles
 from tidegate_operator.certificates.folder import FolderKeeper
 from tidegate_operator.certificates.loading import load
 
+_PURPOSE: Final = b"tidegate status annotation\n"
 _FIRST_S: Final = 0.5
 """Pause between two looks while there is no certificate yet."""
 
@@ -48,6 +50,12 @@ class LiveCertificate:
     def trust(self) -> str:
         """PEM of the authorities that pods get; empty until there is a certificate."""
         return self._keeper.files.trust if self._keeper.files else ""
+
+    @property
+    def key(self) -> bytes:
+        """What all replicas have in common and nobody else knows; empty until there is a certificate."""
+        files = self._keeper.files
+        return b"" if files is None else hashlib.sha256(_PURPOSE + files.leaf.key_pem).digest()
 
     @property
     def problem(self) -> str:

@@ -15,12 +15,20 @@ from tidegate_cluster.waiting import wait_until
 
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.plan import Plan, next_step
-from tidegate_operator.inject.configuration import NAME, Url, trust_patch, webhook_configuration
+from tidegate_operator.inject.configuration import (
+    NAME,
+    Url,
+    own_names,
+    trust_patch,
+    verifying_configuration,
+    webhook_configuration,
+)
 from tidegate_operator.inject.names import INJECT
 
 IMAGE = "registry.example/tidegate/sidecar:0.1.0"
 DAY_S = 86_400
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+VERIFYING = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 _WITHIN_S = 120
 
 
@@ -112,27 +120,34 @@ class InjectorProcess:
 
 def install(control_plane: ControlPlane, injector: InjectorProcess) -> None:
     """Install the configuration, and wait until the API server heeds it."""
-    document = webhook_configuration(
-        Url(base=f"https://{ADDRESS}:{injector.port}"), trust=injector.bundle.trust
-    )
-    answer = control_plane.request("POST", CONFIGURATIONS, body=document)
-    assert answer.status == 201, answer.text
+    for path, document in configurations(injector).items():
+        answer = control_plane.request("POST", path, body=document)
+        assert answer.status == 201, answer.text
     wait_until(lambda: is_injecting(control_plane), within_s=_WITHIN_S, what="the first injection")
 
 
+def configurations(injector: InjectorProcess) -> dict[str, dict[str, Any]]:
+    """Both, by the path of their collection."""
+    client, trust = Url(base=f"https://{ADDRESS}:{injector.port}"), injector.bundle.trust
+    return {
+        VERIFYING: verifying_configuration(client, trust=trust),
+        CONFIGURATIONS: webhook_configuration(client, trust=trust),
+    }
+
+
 def uninstall(control_plane: ControlPlane) -> None:
-    control_plane.request("DELETE", f"{CONFIGURATIONS}/{NAME}")
+    for path in (VERIFYING, CONFIGURATIONS):
+        control_plane.request("DELETE", f"{path}/{NAME}")
 
 
 def patch_trust(control_plane: ControlPlane, trust: str) -> None:
     """What the operator's leader does."""
-    control_plane.kubectl(
-        "patch",
-        "mutatingwebhookconfiguration",
-        NAME,
-        "--type=strategic",
-        f"--patch={_json(trust_patch(trust))}",
-    )
+    for kind, is_verifying in (("mutating", False), ("validating", True)):
+        names = [it for it in own_names() if it.startswith("verified-") is is_verifying]
+        patch = _json(trust_patch(trust, names))
+        control_plane.kubectl(
+            "patch", f"{kind}webhookconfiguration", NAME, "--type=strategic", f"--patch={patch}"
+        )
 
 
 def is_injecting(control_plane: ControlPlane) -> bool:

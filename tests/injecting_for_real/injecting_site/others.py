@@ -22,9 +22,18 @@ Patch = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 @contextmanager
 def other_webhook(
-    control_plane: ControlPlane, folder: Path, namespace: str, name: str, patch: Patch
+    control_plane: ControlPlane,
+    folder: Path,
+    namespace: str,
+    name: str,
+    patch: Patch,
+    *,
+    again: str = "Never",
 ) -> Iterator[None]:
-    """Someone else's webhook for pods of one namespace, called after ours when its name says so."""
+    """Someone else's webhook for pods of one namespace, called after ours when its name says so.
+
+    With `again="IfNeeded"` it is called once more after ours was.
+    """
     bundle = next_bundle(None, days_ago=1)
     pem = folder / f"{name}.pem"
     pem.write_bytes(bundle.leaf.certificate_pem + bundle.leaf.key_pem)
@@ -58,6 +67,7 @@ def other_webhook(
         thread.start()
         url = f"https://{ADDRESS}:{server.server_address[1]}/"
         document = _configuration(name, namespace, url, bundle.trust)
+        document["webhooks"][0]["reinvocationPolicy"] = again
         try:
             answer = control_plane.request("POST", CONFIGURATIONS, body=document)
             assert answer.status == 201, answer.text

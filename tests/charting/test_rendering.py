@@ -50,11 +50,13 @@ WRONG = {
     "networkPolicy.apiServerPorts[0]=https": "at '/networkPolicy/apiServerPorts/0': got string, want integer",
     "crds.install=1": "at '/crds/install': got number, want boolean",
     "operator.extraEnv[0].nam=X": "at '/operator/extraEnv/0'",
-    "image.pullSecrets=registry": "at '/image/pullSecrets': got string, want array",
-    r"labels.app\.kubernetes\.io/name=mine": "at '/labels/app.kubernetes.io~1name': false schema",
+    "imagePullSecrets[0]=registry": "at '/imagePullSecrets/0': got string, want object",
+    "injector.ports.webhook=443": "at '/injector/ports/webhook': minimum: got 443, want 1,024",
+    r"commonLabels.app\.kubernetes\.io/component=mine": "at '/commonLabels/app.kubernetes.io~1component': false schema",
+    r"commonLabels.app\.kubernetes\.io/name=mine": "at '/commonLabels/app.kubernetes.io~1name': false schema",
     r"operator.podLabels.helm\.sh/chart=mine": "at '/operator/podLabels/helm.sh~1chart': false schema",
-    r"annotations.helm\.sh/resource-policy=none": "at '/annotations/helm.sh~1resource-policy': false schema",
-    "labels.tier=1": "at '/labels/tier': got number, want string",
+    r"commonAnnotations.helm\.sh/resource-policy=none": "at '/commonAnnotations/helm.sh~1resource-policy': false schema",
+    "commonLabels.tier=1": "at '/commonLabels/tier': got number, want string",
 }
 
 
@@ -191,6 +193,74 @@ def test_what_can_never_be_changed_does_not_depend_on_values(helm: Helm) -> None
         if kind == "Deployment"
     }
     assert len(selectors) == 2
+
+
+@pytest.mark.parametrize("key", [OPERATOR, INJECTOR])
+def test_a_workload_takes_what_a_platform_asks_of_all_workloads(helm: Helm, key: tuple[str, str]) -> None:
+    found = helm.render(profile="everything")[key]
+    pod = found["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    component = key[1].removeprefix("tidegate-")
+    for metadata in (found["metadata"], found["spec"]["template"]["metadata"]):
+        assert metadata["labels"]["app.kubernetes.io/component"] == component
+    assert found["metadata"]["labels"].items() >= {"team": "platform", "tier": "control-plane"}.items()
+    assert found["metadata"]["annotations"]["example.com/reloader"] == "true"
+    assert found["spec"]["strategy"] == {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+    assert found["spec"]["revisionHistoryLimit"] == 5
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    # what is given goes over what the chart has, and takes nothing else away
+    assert pod["securityContext"].items() >= {"fsGroup": 10001, "runAsNonRoot": True}.items()
+    assert container["securityContext"]["seLinuxOptions"] == {"level": "s0:c1,c2"}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["readinessProbe"] == {
+        "httpGet": {"path": "/readyz", "port": "health"},
+        "periodSeconds": 3,
+        "timeoutSeconds": 5,
+    }
+    assert container["livenessProbe"]["failureThreshold"] == 9
+    assert container["startupProbe"]["failureThreshold"] == 30
+    assert "proxy-ca" in [it["name"] for it in pod["volumes"]]
+    assert "/etc/proxy-ca" in [it["mountPath"] for it in container["volumeMounts"]]
+
+
+def test_the_injector_may_run_in_the_nodes_network_at_ports_of_its_own(helm: Helm) -> None:
+    objects = helm.render(profile="everything")
+    pod = objects[INJECTOR]["spec"]["template"]["spec"]
+    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert {it["name"]: it["containerPort"] for it in pod["containers"][0]["ports"]} == {
+        "webhook": 19443,
+        "health": 18080,
+    }
+    settings = injector_settings.read(environment_of(objects[INJECTOR]))
+    assert (settings.listen.port, settings.health.port) == (19443, 18080)
+    default = helm.render()[INJECTOR]["spec"]["template"]["spec"]
+    assert default.keys().isdisjoint({"hostNetwork", "dnsPolicy"})
+
+
+def test_selectors_and_the_timeout_of_a_platform_reach_both_webhook_configurations(helm: Helm) -> None:
+    objects = helm.render(profile="everything")
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        for entry in objects[kind, WEBHOOK[1]]["webhooks"]:
+            assert entry["timeoutSeconds"] == 7
+            assert entry["namespaceSelector"]["matchLabels"] == {"ai": "allowed"}
+            assert {"key": "sandbox", "operator": "DoesNotExist"} in entry["namespaceSelector"][
+                "matchExpressions"
+            ]
+            is_of_namespaces = entry["rules"][0]["scope"] == "Cluster"
+            assert bool(entry["objectSelector"]) is not is_of_namespaces
+
+
+def test_monitors_take_what_prometheus_needs(helm: Helm) -> None:
+    objects = helm.render(profile="everything")
+    for name in ("tidegate", "tidegate-sidecars"):
+        monitor = objects["PodMonitor", name]
+        assert monitor["metadata"]["namespace"] == "monitoring"
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["scrapeTimeout"] == "10s"
+        assert endpoint["relabelings"][0]["targetLabel"] == "node"
+        assert endpoint["metricRelabelings"][0]["action"] == "drop"
+    selected = objects["PodMonitor", "tidegate"]["spec"]["namespaceSelector"]
+    assert selected == {"matchNames": [NAMESPACE]}
 
 
 def test_pods_do_not_roll_when_only_the_version_of_the_chart_changes(helm: Helm, tmp_path: Path) -> None:

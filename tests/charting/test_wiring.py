@@ -140,4 +140,5 @@ def test_the_default_is_what_the_page_says(helm: Helm) -> None:
         "RoleBinding": 1,
         "CustomResourceDefinition": 4,
         "MutatingWebhookConfiguration": 1,
+        "ValidatingWebhookConfiguration": 1,
     }

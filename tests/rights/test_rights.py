@@ -13,7 +13,7 @@ from tidegate_cluster.waiting import wait_until
 from tidegate_testing.operators import ROOT, Cluster, pool
 
 from tidegate_operator.api.kinds import API_VERSION
-from tidegate_operator.cluster.client import MERGE_PATCH, Access, ClusterClient, object_path
+from tidegate_operator.cluster.client import MERGE_PATCH, STRATEGIC_PATCH, Access, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ForbiddenError
 from tidegate_operator.cluster.rights import ACCOUNTS, NAMESPACE, PEOPLE, Account, Right, files, main
 from tidegate_operator.cluster.rights import INJECTOR as INJECTOR_ACCOUNT
@@ -177,14 +177,18 @@ async def test_of_all_webhooks_only_ours_can_be_changed(cluster: Cluster) -> Non
     cluster.apply(*documents)
     try:
         ours, istio = (WebhookStore(client, name) for name in (OURS, "istio"))
+        collection = "/apis/admissionregistration.k8s.io/v1"
         found = await ours.read(own_names())
         assert found is not None
         assert await ours.patch(trust_patch("", list(found.bundles)), found.version)
         assert not await ours.patch(trust_patch("", list(found.bundles)), "1,1"), "it has changed since"
         with pytest.raises(ForbiddenError, match="istio"):
             await istio.read(own_names())
-        with pytest.raises(ForbiddenError, match="istio"):
-            await istio.patch(trust_patch("", own_names()), found.version)
+        for path in (
+            f"{collection}/{kind}webhookconfigurations/istio" for kind in ("mutating", "validating")
+        ):
+            with pytest.raises(ForbiddenError, match="istio"):
+                await client.request("PATCH", path, body=trust_patch(""), content_type=STRATEGIC_PATCH)
     finally:
         client.close()
         for name in (OURS, "istio"):

@@ -7,11 +7,16 @@ cluster has one Tidegate.
 {{- define "tidegate.labels" -}}
 {{ include "tidegate.selector" .name }}
 app.kubernetes.io/part-of: tidegate
+{{- with trimPrefix "tidegate-" .name }}
+{{- if ne . "tidegate" }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with merge (dict) (.labels | default dict) .root.Values.labels }}
+{{- with merge (dict) (.labels | default dict) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -24,9 +29,9 @@ app.kubernetes.io/name: {{ . }}
 {{/* Metadata of an object of our namespace. Takes a dict: root, name, and labels and annotations if there are any. */}}
 {{- define "tidegate.metadata" -}}
 name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
 labels: {{- include "tidegate.labels" . | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.annotations }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -37,6 +42,7 @@ annotations: {{- toYaml . | nindent 2 }}
 labels:
   {{- include "tidegate.selector" .name | nindent 2 }}
   app.kubernetes.io/part-of: tidegate
+  app.kubernetes.io/component: {{ trimPrefix "tidegate-" .name }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -56,22 +62,13 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "tidegate.pod" -}}
 serviceAccountName: {{ .name }}
 enableServiceLinks: false
-{{- with .root.Values.image.pullSecrets }}
-imagePullSecrets:
-{{- range . }}
-- name: {{ . }}
-{{- end }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- with .root.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-securityContext:
-  runAsNonRoot: true
-  {{- if ne (toString .root.Values.user) "platform" }}
-  runAsUser: {{ int64 .root.Values.user }}
-  runAsGroup: {{ int64 .root.Values.user }}
-  {{- end }}
-  seccompProfile: {type: RuntimeDefault}
+securityContext: {{- mergeOverwrite (include "tidegate.podSecurity" . | fromYaml) .values.podSecurityContext | toYaml | nindent 2 }}
 {{- with .values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -95,6 +92,15 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{- define "tidegate.podSecurity" -}}
+runAsNonRoot: true
+{{- if ne (toString .root.Values.user) "platform" }}
+runAsUser: {{ int64 .root.Values.user }}
+runAsGroup: {{ int64 .root.Values.user }}
+{{- end }}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
 {{/* What PodSecurity's level `restricted` demands, and a file system that nobody writes to. */}}
 {{- define "tidegate.containerSecurity" -}}
 allowPrivilegeEscalation: false
@@ -104,8 +110,18 @@ readOnlyRootFilesystem: true
 runAsNonRoot: true
 {{- end }}
 
-{{/* Probes of the port that the operator and the injector have in common. */}}
+{{/* Probes of the port that the operator and the injector have in common, with a workload's own fields over them. */}}
 {{- define "tidegate.probes" -}}
+{{- $probes := include "tidegate.defaultProbes" . | fromYaml }}
+{{- range $name := list "readinessProbe" "livenessProbe" "startupProbe" }}
+{{- with get $.values $name }}
+{{- $_ := set $probes $name (mergeOverwrite (get $probes $name | default dict) .) }}
+{{- end }}
+{{- end }}
+{{- toYaml $probes }}
+{{- end }}
+
+{{- define "tidegate.defaultProbes" -}}
 readinessProbe:
   httpGet: {path: /readyz, port: health}
   periodSeconds: 5
@@ -128,7 +144,7 @@ livenessProbe:
 {{- $metadata := .object.metadata }}
 {{- $labels := include "tidegate.labels" . | fromYaml }}
 {{- $_ := set $metadata "labels" (merge (dict) ($metadata.labels | default dict) $labels) }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.annotations }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 {{- $_ := set $metadata "annotations" . }}
 {{- end }}
 {{- toYaml .object }}
@@ -168,4 +184,11 @@ livenessProbe:
 {{- end }}
 {{- end }}
 {{- toYaml $rules }}
+{{- end }}
+
+{{/* What an endpoint of a monitor may have beside its interval, within the braces of a mapping. Takes the values of the monitors. */}}
+{{- define "tidegate.scraping" -}}
+{{- with .scrapeTimeout }}, scrapeTimeout: {{ . }}{{ end }}
+{{- with .relabelings }}, relabelings: {{ toJson . }}{{ end }}
+{{- with .metricRelabelings }}, metricRelabelings: {{ toJson . }}{{ end }}
 {{- end }}

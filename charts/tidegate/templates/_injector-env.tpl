@@ -3,8 +3,8 @@
 {{- $sidecar := .Values.sidecar }}
 - name: TIDEGATE_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-- {name: TIDEGATE_LISTEN, value: "{{ include "tidegate.listen" (dict "root" . "port" 9443) }}"}
-- {name: TIDEGATE_HEALTH, value: "{{ include "tidegate.listen" (dict "root" . "port" 8080) }}"}
+- {name: TIDEGATE_LISTEN, value: "{{ include "tidegate.listen" (dict "root" . "port" .Values.injector.ports.webhook) }}"}
+- {name: TIDEGATE_HEALTH, value: "{{ include "tidegate.listen" (dict "root" . "port" .Values.injector.ports.health) }}"}
 - {name: TIDEGATE_CERTIFICATES, value: /etc/tidegate/certificates}
 {{- if .Values.injector.clientCA.configMap }}
 - {name: TIDEGATE_CLIENT_CA, value: /etc/tidegate/client-ca/ca.crt}

@@ -22,7 +22,7 @@ from tidegate_operator.chart import main
 from tidegate_operator.cluster.rights import ACCOUNTS, account_manifests, people_manifests
 from tidegate_operator.inject import settings as injector_settings
 from tidegate_operator.inject.configuration import Service, verifying_configuration, webhook_configuration
-from tidegate_operator.inject.template import Family, Startup
+from tidegate_operator.inject.template import Authorities, Family, Startup
 
 OPERATOR = ("Deployment", "tidegate-operator")
 INJECTOR = ("Deployment", "tidegate-injector")
@@ -48,6 +48,8 @@ WRONG = {
     "certManager.duration=90d": "at '/certManager/duration'",
     "monitoring.podMonitors.interval=30": "at '/monitoring/podMonitors/interval': got number, want string",
     "networkPolicy.apiServerPorts[0]=https": "at '/networkPolicy/apiServerPorts/0': got string, want integer",
+    "sidecar.egressProxy.url=proxy:3128": "at '/sidecar/egressProxy/url'",
+    "sidecar.caBundle.key=a/b": "at '/sidecar/caBundle/key'",
     "crds.install=1": "at '/crds/install': got number, want boolean",
     "operator.extraEnv[0].nam=X": "at '/operator/extraEnv/0'",
     "imagePullSecrets[0]=registry": "at '/imagePullSecrets/0': got string, want object",
@@ -150,6 +152,10 @@ def test_every_value_of_the_sidecar_arrives(helm: Helm) -> None:
     resources = template.resources
     assert (resources.cpu_request, resources.cpu_limit) == ("0.1", "")
     assert (resources.memory_request, resources.memory_limit) == ("96Mi", "128Mi")
+    assert (resources.storage_request, resources.storage_limit) == ("32Mi", "64Mi")
+    assert dict(template.environment) == {"TIDEGATE_LOG_LEVEL": "DEBUG", "NOTE": 'a "b", $(c)'}
+    assert template.authorities == Authorities(kind="secret", name="corporate-ca", key="bundle.pem")
+    assert (template.https_proxy, template.no_proxy) == ("http://proxy.example:3128", ".internal,10.0.0.0/8")
     assert template.operator_url == "https://tidegate-operator.tidegate-system.svc:8443"
 
 
@@ -224,7 +230,7 @@ def test_a_workload_takes_what_a_platform_asks_of_all_workloads(helm: Helm, key:
 
 
 def test_the_injector_may_run_in_the_nodes_network_at_ports_of_its_own(helm: Helm) -> None:
-    objects = helm.render(profile="everything")
+    objects = helm.render("--set=injector.hostNetwork=true", profile="everything")
     pod = objects[INJECTOR]["spec"]["template"]["spec"]
     assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
     assert {it["name"]: it["containerPort"] for it in pod["containers"][0]["ports"]} == {
@@ -251,7 +257,7 @@ def test_selectors_and_the_timeout_of_a_platform_reach_both_webhook_configuratio
 
 
 def test_monitors_take_what_prometheus_needs(helm: Helm) -> None:
-    objects = helm.render(profile="everything")
+    objects = helm.render("--set=monitoring.podMonitors.namespace=monitoring", profile="everything")
     for name in ("tidegate", "tidegate-sidecars"):
         monitor = objects["PodMonitor", name]
         assert monitor["metadata"]["namespace"] == "monitoring"

@@ -97,6 +97,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "TIDEGATE_SIDECAR_MEMORY_LIMIT": "big",
         "TIDEGATE_SIDECAR_STARTUP": "Later",
         "TIDEGATE_SIDECAR_AUDIENCES": "a" * 256,
+        "TIDEGATE_SIDECAR_ENV": "A=b",
+        "TIDEGATE_SIDECAR_CA": "configMap/corporate",
         "TIDEGATE_SIDECAR_IP_FAMILIES": "IPv5",
     }
     with pytest.raises(SettingsError) as caught:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from injecting_shapes.platform import PLATFORM, TEMPLATE, injected
+from injecting_shapes.platform import PLATFORM, TEMPLATE, ask, injected
 from injecting_shapes.pods import container, environment_of, pod
 
 from tidegate_operator.certificates.plan import Plan, next_step
@@ -18,7 +18,7 @@ from tidegate_operator.inject.container import KEYS_FOLDER, template_hash
 from tidegate_operator.inject.names import ADMIN_PORT, APP_PORT, CONTAINER
 from tidegate_operator.inject.pod import Platform
 from tidegate_operator.inject.status import read_status
-from tidegate_operator.inject.template import Family, Resources, Startup
+from tidegate_operator.inject.template import Authorities, Family, Resources, Startup
 from tidegate_policy.keys import PLACEHOLDER_KEY
 from tidegate_sidecar.settings import STATE_DIR, TOKEN_FILE, read
 
@@ -197,3 +197,29 @@ def test_nothing_here_needs_a_cluster_client() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_what_a_platform_adds_reaches_the_sidecar_and_nobody_else() -> None:
+    template = replace(
+        TEMPLATE,
+        environment=(("TIDEGATE_ADMIN", "0.0.0.0:1"), ("TIDEGATE_LOG_LEVEL", "DEBUG")),
+        authorities=Authorities(kind="configMap", name="corporate-ca", key="bundle.pem"),
+        https_proxy="http://proxy.example:3128",
+        no_proxy=".internal",
+        resources=replace(TEMPLATE.resources, storage_request="32Mi", storage_limit="64Mi"),
+    )
+    stored = injected(pod(), platform=replace(PLATFORM, template=template))
+    sidecar = stored["spec"]["initContainers"][0]
+    variables = environment_of(stored, CONTAINER)
+    assert variables["TIDEGATE_LOG_LEVEL"] == "DEBUG"
+    assert variables["TIDEGATE_ADMIN"] == "0.0.0.0:19290"  # ours go before them
+    assert (variables["HTTPS_PROXY"], variables["NO_PROXY"]) == ("http://proxy.example:3128", ".internal")
+    (mount,) = (it for it in sidecar["volumeMounts"] if it["name"] == "tidegate-ca")
+    assert variables["TIDEGATE_PROVIDER_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
+    (volume,) = (it for it in stored["spec"]["volumes"] if it["name"] == "tidegate-ca")
+    items = [{"key": "bundle.pem", "path": "ca.crt"}]
+    assert volume["configMap"] == {"name": "corporate-ca", "items": items}
+    assert sidecar["resources"]["requests"]["ephemeral-storage"] == "32Mi"
+    assert sidecar["resources"]["limits"]["ephemeral-storage"] == "64Mi"
+    assert environment_of(stored).keys().isdisjoint({"HTTPS_PROXY", "TIDEGATE_LOG_LEVEL"})
+    assert ask(stored, platform=replace(PLATFORM, template=template)).patch == ()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from injecting_shapes.platform import PLATFORM, TEMPLATE, TRUST, ask, injected
 from injecting_shapes.pods import container, environment_of, pod, pods
 
+from tidegate_operator.inject.container import volumes
 from tidegate_operator.inject.names import CONTAINER, VOLUMES
 from tidegate_operator.inject.pod import Platform
 from tidegate_operator.inject.response import Result
@@ -43,7 +44,7 @@ def test_a_pod_never_gets_a_second_sidecar(document: dict[str, Any], other: dict
         changed["spec"][key] = added[::2] + changed["spec"].get(key, []) + added[1::2]
     again = injected(changed)
     assert sidecars(again) == 1
-    assert sum(volume["name"] in VOLUMES for volume in again["spec"]["volumes"]) == len(VOLUMES)
+    assert sum(volume["name"] in VOLUMES for volume in again["spec"]["volumes"]) == len(volumes(TEMPLATE))
     assert ask(again).patch == ()
 
 

@@ -22,7 +22,23 @@
 - {name: TIDEGATE_SIDECAR_CPU_{{ $what }}, value: {{ $values.cpu | default "none" | toString | quote }}}
 - {name: TIDEGATE_SIDECAR_MEMORY_{{ $what }}, value: {{ $values.memory | default "none" | toString | quote }}}
 {{- end }}
-{{- range $name, $words := dict "IMAGES" $sidecar.images "PULL_SECRETS" $sidecar.pullSecrets "AUDIENCES" $sidecar.audiences "MESH_PROXIES" $sidecar.meshProxies }}
+{{- range $what, $values := dict "REQUEST" ($sidecar.resources.requests | default dict) "LIMIT" ($sidecar.resources.limits | default dict) }}
+{{- with get $values "ephemeral-storage" }}
+- {name: TIDEGATE_SIDECAR_EPHEMERAL_STORAGE_{{ $what }}, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- with $sidecar.env }}
+- {name: TIDEGATE_SIDECAR_ENV, value: {{ toJson . | quote }}}
+{{- end }}
+{{- with $sidecar.caBundle }}
+{{- if or .configMap .secret }}
+- {name: TIDEGATE_SIDECAR_CA, value: "{{ ternary "configMap" "secret" (ne .configMap "") }}/{{ .configMap | default .secret }}/{{ .key }}"}
+{{- end }}
+{{- end }}
+{{- with $sidecar.egressProxy.url }}
+- {name: TIDEGATE_SIDECAR_HTTPS_PROXY, value: {{ . | quote }}}
+{{- end }}
+{{- range $name, $words := dict "NO_PROXY" $sidecar.egressProxy.noProxy "IMAGES" $sidecar.images "PULL_SECRETS" $sidecar.pullSecrets "AUDIENCES" $sidecar.audiences "MESH_PROXIES" $sidecar.meshProxies }}
 {{- if $words }}
 - {name: TIDEGATE_SIDECAR_{{ $name }}, value: {{ join "," $words | quote }}}
 {{- end }}

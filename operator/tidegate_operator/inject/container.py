@@ -20,6 +20,7 @@ from tidegate_policy.poll import AUDIENCE
 TOKEN_FOLDER: Final = "/var/run/secrets/tidegate.dev"  # noqa: S105 - a path
 STATE_FOLDER: Final = "/var/lib/tidegate"
 KEYS_FOLDER: Final = "/var/run/secrets/tidegate-keys"
+CA_FOLDER: Final = "/var/run/secrets/tidegate-ca"
 TOKENS: Final = "tokens"
 """Folder below `TOKEN_FOLDER` with one file for each further audience; its name is the audience, percent-encoded."""
 
@@ -78,7 +79,8 @@ def container(
     """
     if resources is None:
         resources = _resources(template, overrides, facts)
-    variables = _variables(template, trust, facts) | _bounds(template, resources, facts)
+    variables = dict(template.environment)
+    variables |= _variables(template, trust, facts) | _bounds(template, resources, facts)
     return {
         "name": names.CONTAINER,
         "image": overrides.image or template.image,
@@ -120,6 +122,10 @@ def volumes(template: Template) -> list[dict[str, Any]]:
     if template.keys_secret:
         secret = {"secretName": template.keys_secret, "optional": True}
         found.append({"name": names.KEYS_VOLUME, "secret": secret})
+    if ca := template.authorities:
+        named = {"name" if ca.kind == "configMap" else "secretName": ca.name}
+        source = named | {"items": [{"key": ca.key, "path": "ca.crt"}]}
+        found.append({"name": names.CA_VOLUME, ca.kind: source})
     return found
 
 
@@ -161,6 +167,12 @@ def _variables(template: Template, trust: str, facts: PodFacts) -> dict[str, str
         found["TIDEGATE_KEYS_DIR"] = KEYS_FOLDER
         if template.keys_secret != KEYS_SECRET:
             found["TIDEGATE_KEYS_SECRET"] = template.keys_secret  # what refusals call it
+    if template.authorities:
+        found["TIDEGATE_PROVIDER_CA_FILE"] = f"{CA_FOLDER}/ca.crt"
+    if template.https_proxy:
+        found["HTTPS_PROXY"] = template.https_proxy
+    if template.no_proxy:
+        found["NO_PROXY"] = template.no_proxy
     return found
 
 
@@ -192,6 +204,8 @@ def _mounts(template: Template) -> list[dict[str, Any]]:
     ]
     if template.keys_secret:
         found.append({"name": names.KEYS_VOLUME, "mountPath": KEYS_FOLDER, "readOnly": True})
+    if template.authorities:
+        found.append({"name": names.CA_VOLUME, "mountPath": CA_FOLDER, "readOnly": True})
     return found
 
 
@@ -247,6 +261,9 @@ def _resources(template: Template, overrides: Overrides, facts: PodFacts) -> dic
         for kind, value in zip(found, pair, strict=True):
             if value:
                 found[kind][what] = value
+    for kind, value in (("requests", defaults.storage_request), ("limits", defaults.storage_limit)):
+        if value:
+            found[kind]["ephemeral-storage"] = value
     return {kind: values for kind, values in found.items() if values}
 
 

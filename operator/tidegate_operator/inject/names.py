@@ -30,7 +30,8 @@ CONTAINER: Final = SIDECAR_CONTAINER
 TOKEN_VOLUME: Final = "tidegate-token"  # noqa: S105 - a name
 STATE_VOLUME: Final = "tidegate-state"
 KEYS_VOLUME: Final = "tidegate-keys"
-VOLUMES: Final = (TOKEN_VOLUME, STATE_VOLUME, KEYS_VOLUME)
+CA_VOLUME: Final = "tidegate-ca"
+VOLUMES: Final = (TOKEN_VOLUME, STATE_VOLUME, KEYS_VOLUME, CA_VOLUME)
 
 APP_PORT: Final = 19280
 ADMIN_PORT: Final = 19290

@@ -6,6 +6,7 @@ wrong at once.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tidegate_operator.inject.template import (
     KEYS_SECRET,
     MESH_PROXIES,
     SIDECAR_USER,
+    Authorities,
     Family,
     Resources,
     Startup,
@@ -48,6 +50,7 @@ _LISTEN: Final = Address(host="127.0.0.1", port=WEBHOOK_PORT)
 _HEALTH: Final = Address(host="127.0.0.1", port=HEALTH_PORT)
 _IN_POD: Final = "KUBERNETES_SERVICE_HOST"
 """Every pod has it, also one without a ServiceAccount's token, which the injector does not need."""
+_SOURCES: Final = ("configMap", "secret")
 _PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_USER: Final = 2**31 - 1
@@ -80,7 +83,8 @@ class Settings:
     template: Template
     """`TIDEGATE_OPERATOR_URL` (default: the Service `tidegate-operator` of `namespace`) and all `TIDEGATE_SIDECAR_…`:
     IMAGE, IMAGES, PULL_POLICY, PULL_SECRETS, USER (a number, or `platform`), CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST,
-    MEMORY_LIMIT (`none`: left out), STARTUP, AUDIENCES, KEYS_SECRET (`none`: never mounted), IP_FAMILIES, MESH_PROXIES.
+    MEMORY_LIMIT (`none`: left out), EPHEMERAL_STORAGE_REQUEST, EPHEMERAL_STORAGE_LIMIT, ENV (a JSON object), CA
+    (`configMap/NAME/KEY` or `secret/NAME/KEY`), HTTPS_PROXY, NO_PROXY, STARTUP, AUDIENCES, KEYS_SECRET (`none`: never mounted), IP_FAMILIES, MESH_PROXIES.
     Lists are separated by commas; `Template` says what each is for."""
 
 
@@ -145,6 +149,10 @@ def _template(reader: _Reader, namespace: str) -> Template:
         startup=reader.member("SIDECAR_STARTUP", reader.text("SIDECAR_STARTUP", Startup.START), Startup),
         audiences=audiences,
         keys_secret=reader.unless_none("SIDECAR_KEYS_SECRET", KEYS_SECRET),
+        environment=reader.variables("SIDECAR_ENV"),
+        authorities=reader.authorities("SIDECAR_CA"),
+        https_proxy=reader.text("SIDECAR_HTTPS_PROXY", ""),
+        no_proxy=reader.text("SIDECAR_NO_PROXY", ""),
         families=families or FAMILIES,
         mesh_proxies=reader.words("SIDECAR_MESH_PROXIES") or MESH_PROXIES,
     )
@@ -157,10 +165,13 @@ def _resources(reader: _Reader) -> Resources:
         cpu_limit=reader.quantity("SIDECAR_CPU_LIMIT", defaults.cpu_limit),
         memory_request=reader.quantity("SIDECAR_MEMORY_REQUEST", defaults.memory_request),
         memory_limit=reader.quantity("SIDECAR_MEMORY_LIMIT", defaults.memory_limit),
+        storage_request=reader.quantity("SIDECAR_EPHEMERAL_STORAGE_REQUEST", ""),
+        storage_limit=reader.quantity("SIDECAR_EPHEMERAL_STORAGE_LIMIT", ""),
     )
     for what, request, limit in (
         ("CPU", found.cpu_request, found.cpu_limit),
         ("MEMORY", found.memory_request, found.memory_limit),
+        ("EPHEMERAL_STORAGE", found.storage_request, found.storage_limit),
     ):
         asked, bound = parse_quantity(request), parse_quantity(limit)
         if asked is not None and bound is not None and asked > bound:
@@ -227,6 +238,26 @@ class _Reader:
         if found and (value is None or value <= 0):
             self._wrong(name, found, "a quantity such as 100m or 64Mi, or none")
         return found
+
+    def variables(self, name: str) -> tuple[tuple[str, str], ...]:
+        text = self.text(name, "{}")
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and all(key and isinstance(it, str) for key, it in found.items()):
+            return tuple(sorted(found.items()))
+        self._wrong(name, text, 'a JSON object of texts, such as {"NAME": "value"}')
+        return ()
+
+    def authorities(self, name: str) -> Authorities | None:
+        text = self.text(name, "")
+        kind, _, rest = text.partition("/")
+        of_name, _, key = rest.partition("/")
+        if text and not (kind in _SOURCES and of_name and key):
+            self._wrong(name, text, "configMap/NAME/KEY or secret/NAME/KEY")
+            return None
+        return Authorities(kind=kind, name=of_name, key=key) if text else None
 
     def address(self, name: str, default: Address) -> Address:
         text = self.text(name, "")

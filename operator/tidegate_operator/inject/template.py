@@ -47,6 +47,19 @@ class Resources:
     memory_request: str = "64Mi"
     """What it takes with some pools and no load."""
     memory_limit: str = "256Mi"
+    storage_request: str = ""
+    """Ephemeral storage, for clusters that demand it of every container."""
+    storage_limit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorities:
+    """Where authorities of providers' certificates are, in the pod's own namespace."""
+
+    kind: str
+    """`configMap` or `secret`."""
+    name: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,14 @@ class Template:
     """Each gets a ServiceAccount token of its own: for Vault, for exchanges of tokens."""
     keys_secret: str = KEYS_SECRET
     """Secret of the pod's own namespace with provider keys, where there is one. Empty: never mounted."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Further variables of sidecars; those that the injector itself gives go before them."""
+    authorities: Authorities | None = None
+    """For providers, in place of the public ones. Pods of a namespace without them do not start."""
+    https_proxy: str = ""
+    """`http://HOST:PORT` through which providers are reached. Empty: directly."""
+    no_proxy: str = ""
+    """Hosts that are reached directly all the same, separated by commas."""
     families: tuple[Family, ...] = FAMILIES
     """Of pods: where the sidecar listens."""
     mesh_proxies: tuple[str, ...] = MESH_PROXIES

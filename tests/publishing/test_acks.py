@@ -8,24 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate_testing import configs
+from tidegate_testing.publisher import a_report
 
-from tidegate_operator.publish.acks import (
-    AckBook,
-    AckReport,
-    Expected,
-    Lag,
-    Lagging,
-    PodAck,
-    Summary,
-    objects_in,
-    summarise,
-    to_report,
-)
+from tidegate_operator.publish.acks import Expected, Lag, Lagging, Summary, objects_in, summarise
+from tidegate_operator.publish.reports import PodReport, ReplicaReport, ReportBook, to_report
 from tidegate_policy import wire
+from tidegate_policy.errors import DecodeError
 
 MS = 1_000_000
 words = st.builds(
-    PodAck,
+    a_report,
     pod_uid=st.sampled_from("abc"),
     digest=st.sampled_from(("", "old", "new")),
     refused=st.sampled_from(("", "new")),
@@ -40,11 +32,11 @@ def want(name: str, *counts_for: str, digest: str = "new") -> Expected[str]:
 
 
 def test_a_summary_counts_pods_and_names_those_that_lag() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="good", digest="new"))
-    book.take(PodAck(pod_uid="old", digest="old"))
-    book.take(PodAck(pod_uid="bad", digest="old", refused="new", why="no such dialect"))
-    book.take(PodAck(pod_uid="empty"))
+    book = ReportBook()
+    book.take(a_report(pod_uid="good", digest="new"))
+    book.take(a_report(pod_uid="old", digest="old"))
+    book.take(a_report(pod_uid="bad", digest="old", refused="new", why="no such dialect"))
+    book.take(a_report(pod_uid="empty"))
     pods = [want(name) for name in ("good", "old", "bad", "empty", "silent")]
     assert summarise(book, pods) == {
         "policy": Summary(
@@ -63,10 +55,10 @@ def test_a_summary_counts_pods_and_names_those_that_lag() -> None:
 
 
 def test_a_pod_that_starts_counts_from_its_first_word() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="good", digest="new"))
-    book.take(PodAck(pod_uid="asks"))
-    book.take(PodAck(pod_uid="bad", refused="new", why="no such dialect"))
+    book = ReportBook()
+    book.take(a_report(pod_uid="good", digest="new"))
+    book.take(a_report(pod_uid="asks"))
+    book.take(a_report(pod_uid="bad", refused="new", why="no such dialect"))
     pods = [replace(want(name), is_starting=True) for name in ("good", "asks", "bad", "silent")]
     summary = summarise(book, pods)["policy"]
     assert (summary.desired, summary.programmed, summary.rejected) == (2, 1, 1)
@@ -74,12 +66,12 @@ def test_a_pod_that_starts_counts_from_its_first_word() -> None:
 
 
 def test_old_words_of_lagging_are_no_words_for_a_new_leader() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="good", digest="new", seen_ns=1))
-    book.take(PodAck(pod_uid="old", digest="old", seen_ns=1))
-    book.take(PodAck(pod_uid="empty", seen_ns=1))
-    book.take(PodAck(pod_uid="bad", refused="new", why="no such dialect", seen_ns=1))
-    book.take(PodAck(pod_uid="lags", digest="old", seen_ns=2))
+    book = ReportBook()
+    book.take(a_report(pod_uid="good", digest="new", seen_ns=1))
+    book.take(a_report(pod_uid="old", digest="old", seen_ns=1))
+    book.take(a_report(pod_uid="empty", seen_ns=1))
+    book.take(a_report(pod_uid="bad", refused="new", why="no such dialect", seen_ns=1))
+    book.take(a_report(pod_uid="lags", digest="old", seen_ns=2))
     pods = [want(name) for name in ("good", "old", "empty", "bad", "lags")]
     summary = summarise(book, pods, fresh_ns=2)["policy"]
     assert (summary.programmed, summary.rejected, summary.unheard) == (1, 1, 2)
@@ -87,25 +79,25 @@ def test_old_words_of_lagging_are_no_words_for_a_new_leader() -> None:
 
 
 def test_pods_that_start_alone_are_a_summary_of_nobody() -> None:
-    found = summarise(AckBook(), [replace(want("a"), is_starting=True)])
+    found = summarise(ReportBook(), [replace(want("a"), is_starting=True)])
     assert found == {"policy": Summary(starting=1)}
 
 
 def test_a_pod_counts_for_each_of_its_objects() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="a", digest="new"))
+    book = ReportBook()
+    book.take(a_report(pod_uid="a", digest="new"))
     found = summarise(book, [want("a", "policy", "pool"), want("b", "pool")])
     assert (found["policy"].desired, found["pool"].desired, found["pool"].programmed) == (1, 2, 1)
 
 
 def test_a_former_refusal_is_none_of_what_is_published_now() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="a", digest="new", refused="newer"))
+    book = ReportBook()
+    book.take(a_report(pod_uid="a", digest="new", refused="newer"))
     assert summarise(book, [want("a")])["policy"].programmed == 1
 
 
 def test_at_most_five_pods_are_named() -> None:
-    found = summarise(AckBook(), [want(f"pod-{number}") for number in range(9)])
+    found = summarise(ReportBook(), [want(f"pod-{number}") for number in range(9)])
     assert (found["policy"].desired, len(found["policy"].lagging)) == (9, 5)
 
 
@@ -115,16 +107,16 @@ def test_objects_of_a_configuration_are_its_policies_and_pools() -> None:
 
 
 def test_a_pod_that_is_not_heard_any_more_is_forgotten() -> None:
-    book = AckBook(forget_after_ns=100)
+    book = ReportBook(forget_after_ns=100)
     for number in range(5):
-        book.take(PodAck(pod_uid=f"pod-{number}", digest="new", seen_ns=number * 50))
+        book.take(a_report(pod_uid=f"pod-{number}", digest="new", seen_ns=number * 50))
     book.expire(251)
     assert [ack.pod_uid for ack in book] == ["pod-4"]
 
 
 def test_a_deleted_pod_is_forgotten_at_once() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="a", digest="new"))
+    book = ReportBook()
+    book.take(a_report(pod_uid="a", digest="new"))
     before = book.revision
     book.forget("a")
     book.forget("a")
@@ -132,29 +124,29 @@ def test_a_deleted_pod_is_forgotten_at_once() -> None:
 
 
 def test_the_book_is_bounded() -> None:
-    book = AckBook(max_pods=3)
+    book = ReportBook(max_pods=3)
     for number in range(10):
-        book.take(PodAck(pod_uid=f"pod-{number}", seen_ns=number))
+        book.take(a_report(pod_uid=f"pod-{number}", seen_ns=number))
     assert [ack.pod_uid for ack in book] == ["pod-7", "pod-8", "pod-9"]
 
 
 def test_only_a_change_raises_the_revision() -> None:
-    book = AckBook()
-    book.take(PodAck(pod_uid="a", digest="new", seen_ns=1))
+    book = ReportBook()
+    book.take(a_report(pod_uid="a", digest="new", seen_ns=1))
     before = book.revision
-    book.take(PodAck(pod_uid="a", digest="new", seen_ns=2))
+    book.take(a_report(pod_uid="a", digest="new", seen_ns=2))
     assert book.revision == before
-    book.take(PodAck(pod_uid="a", digest="newer", seen_ns=3))
+    book.take(a_report(pod_uid="a", digest="newer", seen_ns=3))
     assert book.revision == before + 1
 
 
 @settings(deadline=None)
 @given(st.lists(words, unique_by=lambda ack: (ack.pod_uid, ack.seen_ns)), st.randoms())
-def test_the_order_of_reports_makes_no_difference(acks: list[PodAck], random: st.Random) -> None:  # type: ignore[name-defined] # the strategy's own type
+def test_the_order_of_reports_makes_no_difference(acks: list[PodReport], random: st.Random) -> None:  # type: ignore[name-defined] # the strategy's own type
     """The newest word of each pod holds, whichever replica brings it and whenever."""
     shuffled = list(acks)
     random.shuffle(shuffled)
-    ours, theirs = AckBook(), AckBook()
+    ours, theirs = ReportBook(), ReportBook()
     for ack in acks:
         ours.take(ack)
     for ack in shuffled:
@@ -164,8 +156,8 @@ def test_the_order_of_reports_makes_no_difference(acks: list[PodAck], random: st
 
 @settings(deadline=None)
 @given(st.lists(words), st.lists(st.sampled_from("abcd"), unique=True))
-def test_a_summary_adds_up(acks: list[PodAck], pods: list[str]) -> None:
-    book = AckBook()
+def test_a_summary_adds_up(acks: list[PodReport], pods: list[str]) -> None:
+    book = ReportBook()
     for ack in acks:
         book.take(ack)
     for summary in summarise(book, [want(pod) for pod in pods]).values():
@@ -175,11 +167,13 @@ def test_a_summary_adds_up(acks: list[PodAck], pods: list[str]) -> None:
 
 
 def test_a_report_survives_the_wire_and_the_other_clock() -> None:
-    report = to_report([PodAck(pod_uid="a", digest="d", refused="r", why="größer", seen_ns=3 * MS)], 10 * MS)
-    assert report.acks[0].age_ms == 7
-    read = wire.decode(AckReport, wire.encode(report))
+    report = to_report(
+        [a_report(pod_uid="a", digest="d", refused="r", why="größer", seen_ns=3 * MS)], 10 * MS
+    )
+    assert report.pods[0].age_ms == 7
+    read = wire.decode(ReplicaReport, wire.encode(report))
     assert read == report
-    book = AckBook()
+    book = ReportBook()
     book.merge(read, 1_007 * MS)
     ack = book.get("a")
     assert ack is not None
@@ -188,5 +182,28 @@ def test_a_report_survives_the_wire_and_the_other_clock() -> None:
 
 @pytest.mark.parametrize("age_ms", [-5, 0])
 def test_an_age_from_the_future_is_now(age_ms: int) -> None:
-    report = to_report([PodAck(pod_uid="a", seen_ns=0)], age_ms * MS)
-    assert report.acks[0].age_ms == 0
+    report = to_report([a_report(pod_uid="a", seen_ns=0)], age_ms * MS)
+    assert report.pods[0].age_ms == 0
+
+
+def test_what_many_pods_say_is_sent_once() -> None:
+    """A thousand pods of one configuration: one part, and of each pod the revision that it has."""
+    digest = "d" * 64
+    reports = [a_report(f"{number:036}", digest) for number in range(1_000)]
+    report = to_report([*reports, a_report("refuses", digest, "e" * 64, "no such dialect")], 0)
+    assert [it.digest for it in report.acks] == [digest, digest]
+    assert len({it.ack for it in report.pods[:1_000]}) == 1
+    assert len(wire.encode(report)) < 120_000
+    assert report.acks[0].revision == to_report(reports[:1], 9).acks[0].revision, "the same on every replica"
+    book = ReportBook()
+    book.merge(report, 0)
+    assert book.get("refuses") == a_report("refuses", digest, "e" * 64, "no such dialect")
+
+
+def test_a_report_that_does_not_fit_together_is_refused_whole() -> None:
+    report = to_report([a_report("a", "d"), a_report("b", "d")], 0)
+    torn = replace(report, pods=(report.pods[0], replace(report.pods[1], ack="0" * 16)))
+    book = ReportBook()
+    with pytest.raises(DecodeError, match=r"pods\[1\].ack"):
+        book.merge(torn, 0)
+    assert len(book) == 0

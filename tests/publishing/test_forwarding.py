@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tidegate_testing.publisher import Cluster, Observer, Publisher, a_pod, running_publisher
+from tidegate_testing.publisher import Cluster, Observer, Publisher, a_pod, a_report, running_publisher
 
-from tidegate_operator.publish.acks import PodAck
 from tidegate_operator.publish.forward import Forwarder, ForwardSettings, Leader
+from tidegate_operator.publish.reports import PodReport
 
 QUICK = ForwardSettings(interval_s=0.005, retry_max_s=0.02, request_s=5, batch=10, pending=50)
 
@@ -26,7 +26,7 @@ class Setting:
         self.leader: Leader | None = None
         self.token = cluster.operator_token()
         self.trust = ""
-        self.heard: tuple[PodAck, ...] = ()
+        self.heard: tuple[PodReport, ...] = ()
         self.observer = Observer()
         self.forwarder = Forwarder(
             leader=lambda: self.leader,
@@ -60,7 +60,7 @@ async def test_acks_reach_the_leader_in_batches(publisher: Publisher, setting: S
     setting.leader, setting.trust = leader_of(publisher), publisher.bundle.trust
     async with setting.running() as forwarder:
         for number in range(25):
-            forwarder.offer(PodAck(pod_uid=f"pod-{number}", digest="d"))
+            forwarder.offer(a_report(pod_uid=f"pod-{number}", digest="d"))
         await until(publisher, lambda: len(publisher.book) == 25)
         assert publisher.observer.results["acks"] == 3
         await setting.observer.until(lambda it: it.results.get("taken") == 3)
@@ -71,14 +71,15 @@ async def test_what_did_not_get_there_is_sent_again(publisher: Publisher, settin
     good, setting.token = setting.token, "nonsense"
     setting.leader, setting.trust = leader_of(publisher), publisher.bundle.trust
     async with setting.running() as forwarder:
-        forwarder.offer(PodAck(pod_uid="a", digest="old"))
+        forwarder.offer(a_report(pod_uid="a", digest="old"))
         await setting.observer.until(lambda it: it.results.get("failed", 0) >= 2)
-        forwarder.offer(PodAck(pod_uid="a", digest="new"))
+        forwarder.offer(a_report(pod_uid="a", digest="new"))
         assert forwarder.pending == 1
         setting.token = good
         await until(publisher, lambda: len(publisher.book) == 1)
-    ack = publisher.book.get("a")
-    assert ack is not None
+    report = publisher.book.get("a")
+    assert report is not None
+    ack = report.ack
     assert ack.digest == "new"
 
 
@@ -86,7 +87,7 @@ async def test_a_new_leader_is_told_everything(
     publisher: Publisher, setting: Setting, cluster: Cluster
 ) -> None:
     setting.trust = publisher.bundle.trust
-    setting.heard = (PodAck(pod_uid="a", digest="d"), PodAck(pod_uid="b", digest="d"))
+    setting.heard = (a_report(pod_uid="a", digest="d"), a_report(pod_uid="b", digest="d"))
     async with (
         running_publisher(cluster, bundle=publisher.bundle) as successor,
         setting.running() as forwarder,
@@ -103,7 +104,7 @@ async def test_a_leader_that_cannot_be_trusted_gets_nothing(publisher: Publisher
     for trust in ("", "nonsense"):
         setting.trust = trust
         async with setting.running() as forwarder:
-            forwarder.offer(PodAck(pod_uid="a"))
+            forwarder.offer(a_report(pod_uid="a"))
             failed = setting.observer.results.get("failed", 0)
             await setting.observer.until(lambda it, failed=failed: it.results.get("failed", 0) > failed)  # type: ignore[misc] # the same
     assert len(publisher.book) == 0
@@ -111,13 +112,13 @@ async def test_a_leader_that_cannot_be_trusted_gets_nothing(publisher: Publisher
 
 async def test_without_a_leader_there_is_a_bound(setting: Setting) -> None:
     for number in range(500):
-        setting.forwarder.offer(PodAck(pod_uid=f"pod-{number}"))
+        setting.forwarder.offer(a_report(pod_uid=f"pod-{number}"))
     assert setting.forwarder.pending == 50
 
 
 async def test_the_leader_itself_forwards_nothing(setting: Setting) -> None:
     async with setting.running() as forwarder:
-        forwarder.offer(PodAck(pod_uid="a"))
+        forwarder.offer(a_report(pod_uid="a"))
         while forwarder.pending:  # noqa: ASYNC110 - nobody is told that nothing was sent
             await asyncio.sleep(0)
     assert setting.observer.results == {}
@@ -127,6 +128,6 @@ async def test_a_pod_is_not_mistaken_for_a_replica(publisher: Publisher, setting
     setting.leader, setting.trust = leader_of(publisher), publisher.bundle.trust
     setting.token = publisher.cluster.token(a_pod())
     async with setting.running() as forwarder:
-        forwarder.offer(PodAck(pod_uid="a"))
+        forwarder.offer(a_report(pod_uid="a"))
         await publisher.observer.until(lambda it: "not_an_operator" in it.results)
     assert len(publisher.book) == 0

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tidegate_testing import configs
-from tidegate_testing.publisher import CHAT, Publisher, edition
+from tidegate_testing.publisher import CHAT, Publisher, a_report, edition
 
-from tidegate_operator.publish.acks import AckReport, PodAck, to_report
+from tidegate_operator.publish.reports import ReplicaReport, to_report
 from tidegate_operator.publish.tls import trusting_context
 from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf
@@ -21,7 +21,7 @@ from tidegate_policy.errors import DecodeError
 from tidegate_policy.poll import AS_OF, parse_as_of
 
 CONFIG = configs.config(configs.pool(configs.provider("one", "http://one.test")))
-REPORT = to_report([PodAck(pod_uid="a", digest="d", seen_ns=3)], 10)
+REPORT = to_report([a_report(pod_uid="a", digest="d", seen_ns=3)], 10)
 AS_OF_NOW = AsOf.of(1, {"AIPolicy": 5})
 
 
@@ -38,28 +38,28 @@ def read(kind: type[Any], message: dict[str, Any]) -> tuple[object, list[str]]:
 def test_fields_of_a_later_release_are_passed_over_and_told() -> None:
     newer = document(REPORT) | {"store": {"lag_ms": 3}}
     newer["acks"][0]["latency_ms"] = 7
-    report, unknown = read(AckReport, newer)
+    report, unknown = read(ReplicaReport, newer)
     assert (report, sorted(unknown)) == (REPORT, ["acks[].latency_ms", "store"])
     assert read(AsOf, document(AS_OF_NOW) | {"region": "x"}) == (AS_OF_NOW, ["region"])
 
 
 def test_what_the_sender_insists_on_is_refused_where_it_is_not_known() -> None:
     with pytest.raises(DecodeError, match="insists on the field 'store'"):
-        read(AckReport, document(REPORT) | {"store": {}, "requires": ["store"]})
-    assert read(AckReport, document(REPORT) | {"requires": ["acks"]}) == (REPORT, [])
+        read(ReplicaReport, document(REPORT) | {"store": {}, "requires": ["store"]})
+    assert read(ReplicaReport, document(REPORT) | {"requires": ["acks"]}) == (REPORT, [])
 
 
 @pytest.mark.parametrize("requires", ["acks", [1], {"acks": 1}, 7])
 def test_what_is_no_list_of_fields_is_refused(requires: object) -> None:
     with pytest.raises(DecodeError, match="expected a list of fields"):
-        read(AckReport, document(REPORT) | {"requires": requires})
+        read(ReplicaReport, document(REPORT) | {"requires": requires})
 
 
 def test_what_is_known_is_read_as_strictly_as_ever() -> None:
     with pytest.raises(DecodeError, match="acks"):
-        read(AckReport, {"acks": [{"pod_uid": 7}]})
+        read(ReplicaReport, {"acks": [{"digest": 7}]})
     with pytest.raises(DecodeError, match="unknown field"):
-        wire.decode(AckReport, json.dumps(document(REPORT) | {"store": 1}).encode())
+        wire.decode(ReplicaReport, json.dumps(document(REPORT) | {"store": 1}).encode())
 
 
 JSON = st.recursive(
@@ -72,7 +72,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_comes_is_a_message_or_an_error(value: object) -> None:
     with suppress(DecodeError):
-        assert isinstance(wire.decode_message(AckReport, json.dumps(value).encode()), AckReport)
+        assert isinstance(wire.decode_message(ReplicaReport, json.dumps(value).encode()), ReplicaReport)
 
 
 @given(

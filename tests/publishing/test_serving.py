@@ -22,14 +22,15 @@ from tidegate_testing.publisher import (
     Poller,
     Publisher,
     a_pod,
+    a_report,
     edition,
     running_publisher,
 )
 
 from tidegate_operator.certificates.plan import next_step
 from tidegate_operator.index.snapshot import Workload
-from tidegate_operator.publish.acks import PodAck, to_report
 from tidegate_operator.publish.identity import ServiceAccount
+from tidegate_operator.publish.reports import to_report
 from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf, Secrets, Tag
 from tidegate_policy.model import WorkloadIdentity
@@ -242,8 +243,9 @@ async def test_what_a_pod_says_is_noted(publisher: Publisher, poller: Poller, to
     second = await poller.poll(token, if_none_match=first.tag)
     nack = Nack(Tag.parse(second.tag), "it cannot be built: größer")
     await poller.poll(token, if_none_match=first.tag, x_tidegate_refused=str(nack))
-    ack = publisher.book.get("uid-chat-0")
-    assert ack is not None
+    report = publisher.book.get("uid-chat-0")
+    assert report is not None
+    ack = report.ack
     assert (ack.digest, ack.refused, ack.why) == (wire.digest(FIRST), wire.digest(SECOND), nack.why)
 
 
@@ -263,8 +265,9 @@ async def test_a_sidecar_that_reads_no_version_counts_as_refusing(
     publisher.board.publish(edition((CHAT, FIRST)))
     answer = await poller.poll(token, x_tidegate_schema_versions="2")
     assert b"the operator writes schema version 1, the sidecar reads 2" in answer.body
-    ack = publisher.book.get("uid-chat-0")
-    assert ack is not None
+    report = publisher.book.get("uid-chat-0")
+    assert report is not None
+    ack = report.ack
     assert ack.refused == wire.digest(FIRST)
     assert "reads 2" in ack.why
 
@@ -339,7 +342,7 @@ async def test_no_token_gets_into_a_log(
 async def test_another_replica_reports_its_acks(
     publisher: Publisher, poller: Poller, cluster: Cluster
 ) -> None:
-    body = wire.encode(to_report([PodAck(pod_uid="far", digest="abc", seen_ns=5)], 5))
+    body = wire.encode(to_report([a_report(pod_uid="far", digest="abc", seen_ns=5)], 5))
 
     async def post(token: str, data: bytes = body) -> Poll:
         async with poller.session.post(
@@ -355,8 +358,9 @@ async def test_another_replica_reports_its_acks(
     assert (await post(cluster.operator_token(), b"{}")).code == "bad_request"
     assert publisher.book.get("far") is None
     assert (await post(cluster.operator_token())).status == 204
-    ack = publisher.book.get("far")
-    assert ack is not None
+    report = publisher.book.get("far")
+    assert report is not None
+    ack = report.ack
     assert ack.digest == "abc"
 
 

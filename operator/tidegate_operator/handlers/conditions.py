@@ -10,8 +10,8 @@ from tidegate_operator.handlers.common import Common
 from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.handlers.statuses import Statuses
 from tidegate_operator.handlers.work import Work
-from tidegate_operator.publish.acks import AckBook
 from tidegate_operator.publish.hearing import Hearing
+from tidegate_operator.publish.reports import ReportBook
 
 WRITERS = 4
 """Statuses that are written at the same time."""
@@ -20,7 +20,7 @@ WRITERS = 4
 class Conditions:
     """Writes the status of objects."""
 
-    def __init__(self, common: Common, client: ClusterClient, work: Work, book: AckBook) -> None:
+    def __init__(self, common: Common, client: ClusterClient, work: Work, book: ReportBook) -> None:
         """Nothing is written yet; `client` is for this part alone."""
         settings, elector, news = common.settings, common.elector, common.news
         self._writer = StatusWriter(

@@ -14,12 +14,12 @@ from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
 from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.handlers.reductions import Reductions
 from tidegate_operator.publish.accepting import Shares
-from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.forward import Forwarder, Leader
 from tidegate_operator.publish.identity import ServiceAccount
 from tidegate_operator.publish.keys import SigningKeys
 from tidegate_operator.publish.polls import Context
+from tidegate_operator.publish.reports import PodReport, ReportBook
 from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.server import ConfigServer
 from tidegate_operator.publish.tokens import TokenVerifier
@@ -40,7 +40,7 @@ class Publishing:
         self._settings = settings
         self._elector = elector
         self.board = Board()
-        self.book = AckBook()
+        self.book = ReportBook()
         reviewer = Reviewer(client)
         self._tokens = TokenVerifier(SigningKeys(reviewer), reviewer)
         observer = Observed(metrics.open_polls, metrics.answers, metrics.forwards, metrics.unknown_fields)
@@ -58,7 +58,7 @@ class Publishing:
             pods=Directory(common.news.pods),
             book=self.book,
             observer=observer,
-            on_ack=self._take_ack,
+            on_report=self._take_report,
             on_behind=on_behind,
             on_reduced=self._reductions.offer,
             newer_kinds=lambda: elector.newer_kinds,
@@ -75,7 +75,7 @@ class Publishing:
         yield "connections of sidecars", self._server.run()
         yield "events of what is enforced no longer", self._reductions.run()
         if self._settings.sidecars.peer_token_file:
-            yield "acks to the holder of the Lease", self._forwarder.run()
+            yield "reports to the holder of the Lease", self._forwarder.run()
 
     async def start(self) -> Address:
         """Listen, with the certificate that `use` was given; the address with the port that the system chose.
@@ -99,9 +99,9 @@ class Publishing:
         self._server.use_certificate(serving.leaf.certificate_pem, serving.leaf.key_pem)
         self.board.announce(serving.trust)
 
-    def _take_ack(self, ack: PodAck) -> None:
+    def _take_report(self, report: PodReport) -> None:
         if not self._elector.is_leading:
-            self._forwarder.offer(ack)
+            self._forwarder.offer(report)
 
     def _forget(self, pod_uid: str) -> None:
         self.book.forget(pod_uid)

@@ -11,8 +11,9 @@ from tidegate_operator.cluster.writer import StatusWriter
 from tidegate_operator.handlers.bare_pods import BarePods
 from tidegate_operator.handlers.news import News
 from tidegate_operator.handlers.reconcile import Compiled
-from tidegate_operator.publish.acks import AckBook, Expected, Lag, Summary, objects_in, summarise
+from tidegate_operator.publish.acks import Expected, Lag, Summary, objects_in, summarise
 from tidegate_operator.publish.hearing import Hearing
+from tidegate_operator.publish.reports import ReportBook
 from tidegate_operator.status.builders import Memo
 from tidegate_operator.status.facts import Pods, gather
 from tidegate_operator.status.model import Sidecars
@@ -44,7 +45,7 @@ class Statuses:
 
     compiled: Callable[[], Compiled | None]
     news: News
-    book: AckBook
+    book: ReportBook
     writer: StatusWriter
     undecided: Callable[[], frozenset[ObjectRef]]
     bare_pods: BarePods

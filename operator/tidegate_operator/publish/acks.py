@@ -1,145 +1,18 @@
-"""Which pod enforces which configuration (PURE): what polls say, summed up for the status of objects.
-
-A book is kept by every replica of the polls that it answers; the leader's has those of the others merged in. Times are
-nanoseconds of the process' own monotonic clock; between processes only ages travel.
-"""
+"""Which pod enforces which configuration (PURE): what pods report, summed up for the status of objects."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
+from tidegate_operator.publish.reports import PodReport, ReportBook
 from tidegate_policy.model import CompiledConfig, ObjectRef
 
-FORGET_AFTER_NS: Final = 180 * 1_000_000_000
-"""A pod that has not polled for so long (three polls and some) is not counted as enforcing anything."""
-
-MAX_PODS: Final = 50_000
 MAX_LAGGING: Final = 5
 
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodAck:
-    """What one pod says it does.
-
-    Attributes:
-        digest: of the configuration that it enforces; empty: none yet.
-        refused: digest of one that it could not use, and `why`; empty: none.
-        seen_ns: when it last said so.
-    """
-
-    pod_uid: str
-    digest: str = ""
-    refused: str = ""
-    why: str = ""
-    seen_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardedAck:
-    """A `PodAck` on its way to the leader: clocks differ between processes, so it carries its age."""
-
-    pod_uid: str
-    digest: str
-    refused: str
-    why: str
-    age_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AckReport:
-    """The body of `POST /v1/acks`."""
-
-    acks: tuple[ForwardedAck, ...]
-
-
-def to_report(acks: Iterable[PodAck], now_ns: int) -> AckReport:
-    """What a replica sends to the leader."""
-    return AckReport(
-        acks=tuple(
-            ForwardedAck(
-                pod_uid=ack.pod_uid,
-                digest=ack.digest,
-                refused=ack.refused,
-                why=ack.why,
-                age_ms=max(0, (now_ns - ack.seen_ns) // 1_000_000),
-            )
-            for ack in acks
-        )
-    )
-
-
-class AckBook:
-    """The latest word of each pod; at most `max_pods`, those unheard for longest go first.
-
-    Attributes:
-        revision: raised whenever a summary could have changed.
-    """
-
-    def __init__(self, *, forget_after_ns: int = FORGET_AFTER_NS, max_pods: int = MAX_PODS) -> None:
-        """Begin empty."""
-        self.revision = 0
-        self._forget_after_ns = forget_after_ns
-        self._max_pods = max_pods
-        # In the order in which they were heard, so that forgetting looks at the oldest alone.
-        self._acks: OrderedDict[str, PodAck] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._acks)
-
-    def __iter__(self) -> Iterator[PodAck]:
-        return iter(self._acks.values())
-
-    def __repr__(self) -> str:
-        return f"<AckBook {len(self._acks)} pods, revision {self.revision}>"
-
-    def get(self, pod_uid: str) -> PodAck | None:
-        """The latest word of a pod."""
-        return self._acks.get(pod_uid)
-
-    def take(self, ack: PodAck) -> None:
-        """Note what a pod says; an older word than the one that is known changes nothing."""
-        known = self._acks.get(ack.pod_uid)
-        if known is not None and known.seen_ns > ack.seen_ns:
-            return
-        if known is None or (known.digest, known.refused, known.why) != (ack.digest, ack.refused, ack.why):
-            self.revision += 1
-        self._acks[ack.pod_uid] = ack
-        self._acks.move_to_end(ack.pod_uid)
-        while len(self._acks) > self._max_pods:
-            self._acks.popitem(last=False)
-            self.revision += 1
-
-    def merge(self, report: AckReport, now_ns: int) -> None:
-        """Note what another replica has heard."""
-        for ack in report.acks:
-            self.take(
-                PodAck(
-                    pod_uid=ack.pod_uid,
-                    digest=ack.digest,
-                    refused=ack.refused,
-                    why=ack.why,
-                    seen_ns=now_ns - max(0, ack.age_ms) * 1_000_000,
-                )
-            )
-
-    def forget(self, pod_uid: str) -> None:
-        """The pod was deleted."""
-        if self._acks.pop(pod_uid, None) is not None:
-            self.revision += 1
-
-    def expire(self, now_ns: int) -> None:
-        """Forget pods that have not been heard for too long."""
-        while self._acks:
-            oldest = next(iter(self._acks.values()))
-            if now_ns - oldest.seen_ns <= self._forget_after_ns:
-                return
-            self.forget(oldest.pod_uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +82,7 @@ def objects_in(config: CompiledConfig) -> tuple[ObjectRef, ...]:
 
 
 def summarise(
-    book: AckBook, expected: Iterable[Expected[K]], *, fresh_ns: int | None = None
+    book: ReportBook, expected: Iterable[Expected[K]], *, fresh_ns: int | None = None
 ) -> dict[K, Summary]:
     """One summary for each thing that some pod counts for.
 
@@ -232,15 +105,16 @@ def summarise(
     return {key: _sum(lags, starting.get(key, 0)) for key, lags in pods.items()}
 
 
-def _lag(ack: PodAck | None, expected: Expected[K], fresh_ns: int | None) -> Lagging | None:
+def _lag(report: PodReport | None, expected: Expected[K], fresh_ns: int | None) -> Lagging | None:
     """None: the pod enforces what it should."""
-    if ack is None:
+    if report is None:
         return Lagging(Lag.UNHEARD, expected.pod)
+    ack = report.ack
     if ack.refused in expected.digests:
         return Lagging(Lag.REFUSED, expected.pod, ack.why)
     if ack.digest in expected.digests:
         return None
-    if fresh_ns is not None and ack.seen_ns < fresh_ns:
+    if fresh_ns is not None and report.seen_ns < fresh_ns:
         return Lagging(Lag.UNHEARD, expected.pod)
     return Lagging(Lag.OUTDATED if ack.digest else Lag.EMPTY, expected.pod)
 

@@ -1,4 +1,4 @@
-"""Acks on their way to the leader, who alone writes the status of objects.
+"""Reports of pods on their way to the leader, who alone writes the status of objects.
 
 The latest word of each pod is kept until the leader has it: what is newer replaces what is older, so there is never more
 to send than there are pods. A new leader is told everything that this replica has heard.
@@ -17,8 +17,8 @@ from itertools import islice
 
 import aiohttp
 
-from tidegate_operator.publish.acks import MAX_PODS, PodAck, to_report
 from tidegate_operator.publish.observe import PublishObserver, Unobserved
+from tidegate_operator.publish.reports import MAX_PODS, PodReport, to_report
 from tidegate_operator.publish.tls import trusting_context
 from tidegate_policy import wire
 from tidegate_policy.poll import ACKS_PATH
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
-    """Where acks go.
+    """Where reports go.
 
     Attributes:
         url: `https://HOST:PORT`, of the one pod.
@@ -44,18 +44,18 @@ class ForwardSettings:
     """Times in seconds."""
 
     interval_s: float = 0.5
-    """How long acks are gathered: a status follows an ack within this time."""
+    """How long reports are gathered: a status follows one within this time."""
     retry_max_s: float = 10.0
     """Longest pause after failures; the first is one interval, each one doubles."""
     request_s: float = 5.0
     batch: int = 1_000
-    """Acks in one request, about 200 KiB."""
+    """Pods in one request, about 90 KiB: what many of them say is sent once."""
     pending: int = MAX_PODS
     """Pods whose word is kept while there is no leader."""
 
 
 class Forwarder:
-    """Brings acks to the leader; `run` is the body of one task."""
+    """Brings reports to the leader; `run` is the body of one task."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Forwarder:
         leader: Callable[[], Leader | None],
         token: Callable[[], str],
         trust: Callable[[], str],
-        heard: Callable[[], tuple[PodAck, ...]],
+        heard: Callable[[], tuple[PodReport, ...]],
         settings: ForwardSettings | None = None,
         observer: PublishObserver | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -78,7 +78,7 @@ class Forwarder:
             heard: all that this replica has heard itself, for a new leader.
             settings: bounds.
             observer: counts.
-            monotonic_ns: the clock of the acks.
+            monotonic_ns: the clock of the reports.
             random: numbers in [0, 1) for jitter.
         """
         self._leader = leader
@@ -89,7 +89,7 @@ class Forwarder:
         self._observer = observer or Unobserved()
         self._monotonic_ns = monotonic_ns
         self._random = random
-        self._pending: dict[str, PodAck] = {}
+        self._pending: dict[str, PodReport] = {}
         self._told: Leader | None = None
         self._trusted: tuple[str, ssl.SSLContext] | None = None
         self._news = asyncio.Event()
@@ -99,10 +99,10 @@ class Forwarder:
         """Pods whose latest word the leader does not have."""
         return len(self._pending)
 
-    def offer(self, ack: PodAck) -> None:
+    def offer(self, report: PodReport) -> None:
         """Send it with the next batch; the oldest give way when there are too many."""
-        self._pending.pop(ack.pod_uid, None)
-        self._pending[ack.pod_uid] = ack
+        self._pending.pop(report.pod_uid, None)
+        self._pending[report.pod_uid] = report
         while len(self._pending) > self._settings.pending:
             del self._pending[next(iter(self._pending))]
         self._news.set()
@@ -133,8 +133,8 @@ class Forwarder:
         leader = self._leader()
         if leader != self._told:
             self._told = leader
-            for ack in self._heard() if leader is not None else ():
-                self._pending.setdefault(ack.pod_uid, ack)
+            for report in self._heard() if leader is not None else ():
+                self._pending.setdefault(report.pod_uid, report)
         if leader is None:
             # Whoever leads next is told everything; until then nothing has to be kept.
             self._pending.clear()
@@ -144,16 +144,23 @@ class Forwarder:
             problem = await self._post(session, leader, batch)
             self._observer.forwarded("failed" if problem else "taken")
             if problem:
-                _log.warning("%d acks wait for the leader at %s: %s", len(self._pending), leader.url, problem)
+                _log.warning(
+                    "reports of %d pods wait for the leader at %s: %s",
+                    len(self._pending),
+                    leader.url,
+                    problem,
+                )
                 self._news.set()
                 return False
-            for ack in batch:
+            for report in batch:
                 # A newer word may have come while this one was on its way.
-                if self._pending.get(ack.pod_uid) is ack:
-                    del self._pending[ack.pod_uid]
+                if self._pending.get(report.pod_uid) is report:
+                    del self._pending[report.pod_uid]
         return True
 
-    async def _post(self, session: aiohttp.ClientSession, leader: Leader, batch: tuple[PodAck, ...]) -> str:
+    async def _post(
+        self, session: aiohttp.ClientSession, leader: Leader, batch: tuple[PodReport, ...]
+    ) -> str:
         """Send one batch; why it was not taken, or nothing."""
         token = self._token()
         try:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.answer import Ask, Decision, Send, Unreadable, Wait, WaitFor, decide
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.identity import PodDirectory, PodFacts
 from tidegate_operator.publish.observe import PublishObserver, Sparing, Unobserved
+from tidegate_operator.publish.reports import Ack, PodReport, ReportBook
 from tidegate_operator.publish.requests import ProblemError
 from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.tokens import Caller
@@ -63,7 +63,7 @@ class Context:
         pods: the pods that are watched.
         book: takes what sidecars say.
         observer: counts.
-        on_ack: told each word of a pod that came to this replica itself, to forward it.
+        on_report: told each word of a pod that came to this replica itself, to forward it.
         on_behind: told, a few times a minute at most, that a sidecar has seen more than this replica.
         on_reduced: told the pod that gets an envelope which knows nothing of kinds that it has enforced, and these kinds.
         seals: the keys of now; None: moments are not sealed, and all are believed.
@@ -74,10 +74,10 @@ class Context:
 
     board: Board
     pods: PodDirectory
-    book: AckBook
+    book: ReportBook
     bounds: Bounds = field(default=Bounds())
     observer: PublishObserver = field(default_factory=Unobserved)
-    on_ack: Callable[[PodAck], None] = _ignore
+    on_report: Callable[[PodReport], None] = _ignore
     on_behind: Callable[[AsOf], None] = _ignore
     on_reduced: Callable[[PodFacts, frozenset[str]], None] = _ignore_reduced
     newer_kinds: Callable[[], frozenset[str]] = frozenset
@@ -195,10 +195,11 @@ class Polls:
             refused, why = decision.published.digest, decision.why
         now_ns = self._context.monotonic_ns()
         digest = ask.has.digest if ask.has else ""
-        ack = PodAck(pod_uid=pod.uid, digest=digest, refused=refused, why=why, seen_ns=now_ns)
-        self._context.book.take(ack)
+        ack = Ack(digest=digest, refused=refused, why=why)
+        report = PodReport(pod_uid=pod.uid, ack=ack, seen_ns=now_ns)
+        self._context.book.take(report)
         self._context.book.expire(now_ns)
-        self._context.on_ack(ack)
+        self._context.on_report(report)
         if refused and self._log_sparingly.lets(refused):
             name = f"{pod.workload.namespace}/{pod.name}"
             _log.warning("pod %s cannot use configuration %s: %s", name, refused[:12], why)

@@ -11,11 +11,11 @@ from aiohttp import web
 from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
 from tidegate_operator.publish.accepting import Acceptor, Shares
-from tidegate_operator.publish.acks import AckReport
 from tidegate_operator.publish.answer import Decision, Send, Unchanged, Wait, WaitFor
 from tidegate_operator.publish.identity import ServiceAccount
 from tidegate_operator.publish.observe import Sparing
 from tidegate_operator.publish.polls import RETRY_ELSEWHERE_S, Context, Polls
+from tidegate_operator.publish.reports import ReplicaReport
 from tidegate_operator.publish.requests import ProblemError, bearer, problem, read_ask
 from tidegate_operator.publish.tokens import Caller, Denied, TokenVerifier
 from tidegate_policy import wire
@@ -165,16 +165,16 @@ class ConfigServer:
         caller = await self._caller(request)
         if caller.account != self._peers:
             raise ProblemError(
-                403, "not_an_operator", "acks are taken from other replicas of the operator alone"
+                403, "not_an_operator", "reports are taken from other replicas of the operator alone"
             )
         try:
             async with asyncio.timeout(BODY_S):
-                report = wire.decode_message(AckReport, await request.read(), self._passed_over)
+                report = wire.decode_message(ReplicaReport, await request.read(), self._passed_over)
+                self._context.book.merge(report, self._context.monotonic_ns())
         except TimeoutError as error:
             raise ProblemError(408, "body_timeout", f"the body did not come within {BODY_S} s") from error
         except (DecodeError, web.RequestPayloadError, web.HTTPRequestEntityTooLarge) as error:
             raise ProblemError(400, "bad_request", str(error)) from error
-        self._context.book.merge(report, self._context.monotonic_ns())
         self._context.observer.answered("acks")
         return web.Response(status=204)
 

@@ -20,11 +20,11 @@ from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.plan import Plan, next_step
 from tidegate_operator.index.snapshot import Workload
 from tidegate_operator.publish.accepting import Shares
-from tidegate_operator.publish.acks import AckBook, PodAck
 from tidegate_operator.publish.board import Board, Edition, Published
 from tidegate_operator.publish.identity import KeySet, PodFacts, Refused, Reviewed, ServiceAccount
 from tidegate_operator.publish.keys import SigningKeys
 from tidegate_operator.publish.polls import Bounds, Context
+from tidegate_operator.publish.reports import Ack, PodReport, ReportBook
 from tidegate_operator.publish.seals import Seals
 from tidegate_operator.publish.server import ConfigServer
 from tidegate_operator.publish.tls import trusting_context
@@ -161,6 +161,11 @@ def _number(value: int) -> str:
     return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
 
 
+def a_report(pod_uid: str, digest: str = "", refused: str = "", why: str = "", seen_ns: int = 0) -> PodReport:
+    """What a pod says of its configuration."""
+    return PodReport(pod_uid=pod_uid, ack=Ack(digest=digest, refused=refused, why=why), seen_ns=seen_ns)
+
+
 def edition(*configs: tuple[Workload, CompiledConfig], epoch: int = 0, **versions: int) -> Edition:
     """An edition as of `versions` in which each workload has its configuration."""
     published = {workload: Published.of(config) for workload, config in configs}
@@ -205,14 +210,14 @@ class Publisher:
 
     server: ConfigServer
     board: Board
-    book: AckBook
+    book: ReportBook
     cluster: Cluster
     tokens: TokenVerifier
     observer: Observer
     bundle: Bundle
     url: str = ""
     behind: list[AsOf] = field(default_factory=list)
-    heard: asyncio.Queue[PodAck] = field(default_factory=asyncio.Queue)
+    heard: asyncio.Queue[PodReport] = field(default_factory=asyncio.Queue)
 
     def use(self, bundle: Bundle) -> None:
         """What the app does with a new bundle."""
@@ -226,9 +231,9 @@ class Publisher:
             while self.board.waiting != polls:  # noqa: ASYNC110 - the board tells nobody that a poll has begun to wait
                 await asyncio.sleep(0)
 
-    async def ack(self, predicate: Callable[[PodAck], bool]) -> PodAck:
+    async def ack(self, predicate: Callable[[Ack], bool]) -> Ack:
         async with asyncio.timeout(20):
-            while not predicate(ack := await self.heard.get()):
+            while not predicate(ack := (await self.heard.get()).ack):
                 pass
         return ack
 
@@ -246,17 +251,17 @@ async def running_publisher(
     **bounds: Any,
 ) -> AsyncIterator[Publisher]:
     """A replica that listens; it is stopped at the end of the block."""
-    board, book, observer = Board(), AckBook(), Observer()
+    board, book, observer = Board(), ReportBook(), Observer()
     tokens = TokenVerifier(SigningKeys(cluster, refetch_after_ns=0), cluster)
     behind: list[AsOf] = []
-    heard: asyncio.Queue[PodAck] = asyncio.Queue()
+    heard: asyncio.Queue[PodReport] = asyncio.Queue()
     context = Context(
         board=board,
         pods=cluster,
         book=book,
         bounds=Bounds(**{"wait_s": wait_s, "close_one_in": 0, **bounds}),
         observer=observer,
-        on_ack=heard.put_nowait,
+        on_report=heard.put_nowait,
         on_behind=behind.append,
         seals=lambda: seals,
         random=lambda: 0.0,

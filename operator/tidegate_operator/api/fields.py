@@ -28,7 +28,7 @@ class Text:
         expected: the noun phrase of messages: "a model name such as gpt-4o-mini".
         pattern: what the whole string must match, in the syntax that Go and Python share; empty for anything.
         secret: the value is not repeated in messages.
-        time: it is a moment as RFC 3339 has it; the API server alone checks that.
+        time: it is a moment as RFC 3339 has it; whether there is such a day, the API server alone checks.
     """
 
     expected: str

@@ -8,13 +8,23 @@ from typing import Annotated, Final
 from tidegate_operator.api.fields import APIGroup, Items, KindName, Name, ObjectName, Text, Whole
 from tidegate_operator.api.section import Section
 
-Timestamp = Annotated[str, Text(expected="a time such as 2026-11-21T10:00:00Z", time=True, max_length=64)]
+Timestamp = Annotated[
+    str,
+    Text(
+        expected="a time such as 2026-11-21T10:00:00Z",
+        pattern=(
+            r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+        ),
+        time=True,
+        max_length=35,
+    ),
+]
 # As in metav1.Condition: what any controller may write into a status that it shares with us.
-_CONDITION_TYPE = (
+CONDITION_TYPE: Final = (
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
     r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
 )
-_CONDITION_REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 Generation = Annotated[int, Whole(0, 2**53 - 1)]
 UNSEEN: Final = -1
 """`observedGeneration` of an object that no operator has looked at yet: tools that wait for an object take one without a
@@ -33,7 +43,7 @@ class ConditionStatus(StrEnum):
 class Condition(Section):
     """One aspect of the object's state."""
 
-    type: Annotated[str, Text(expected="the type of a condition", pattern=_CONDITION_TYPE, max_length=316)]
+    type: Annotated[str, Text(expected="the type of a condition", pattern=CONDITION_TYPE, max_length=316)]
     """Accepted: the object is valid and applies to something. ResolvedRefs: what it names exists and may be used. Programmed: all sidecars concerned enforce it. Degraded: something outside is out of order. Ready: the summary."""
     status: ConditionStatus
     """Whether it holds."""
@@ -41,7 +51,7 @@ class Condition(Section):
     """metadata.generation of the object that the condition is about."""
     last_transition_time: Timestamp
     """When the status last changed."""
-    reason: Annotated[str, Text(expected="a reason in one word", pattern=_CONDITION_REASON, max_length=1024)]
+    reason: Annotated[str, Text(expected="a reason in one word", pattern=CONDITION_REASON, max_length=1024)]
     """Why, in one word."""
     message: Annotated[str, Text(expected="a message", min_length=0, max_length=32_768)]
     """Why, for people."""

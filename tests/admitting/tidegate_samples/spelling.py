@@ -69,8 +69,9 @@ def url_of_length(length: int, letter: str) -> str:
 
 def time_of_length(length: int, _letter: str) -> str:
     """A time with a long fraction."""
-    fraction = f".{'1' * (length - 21)}" if length > 20 else ""
-    return f"2026-11-21T10:00:00{fraction}Z"
+    zone = "+02:00" if length > 30 else "Z"
+    fraction = f".{'1' * (length - 20 - len(zone))}" if length > 20 else ""
+    return f"2026-11-21T10:00:00{fraction}{zone}"
 
 
 def label_key_of_length(length: int, letter: str) -> str:

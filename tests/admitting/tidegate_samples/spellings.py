@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate_operator.api import fields
 from tidegate_operator.api.baseurl import BaseURL
 from tidegate_operator.api.selectors import LabelKey, LabelValue
-from tidegate_operator.api.status import Timestamp
+from tidegate_operator.api.status import CONDITION_REASON, CONDITION_TYPE, Timestamp
 from tidegate_policy.units import DURATION_PATTERN
 from tidegate_samples.spelling import (
     Spelling,
@@ -210,17 +210,37 @@ _ALL: Final = (
     Spelling(
         pattern=pattern_of(Timestamp),
         sized=time_of_length,
-        fits={"a fraction of one digit": "2026-11-21T10:00:00.1Z"},
+        fits={
+            "a fraction of one digit": "2026-11-21T10:00:00.1Z",
+            "an offset": "2026-11-21T10:00:00+02:00",
+        },
         misfits={
             "no time zone": "2026-11-21T10:00:00",
-            "an offset": "2026-11-21T10:00:00+00:00",
+            "an offset without a colon": "2026-11-21T10:00:00+0000",
             "a space in the middle": "2026-11-21 10:00:00Z",
             "a date alone": "2026-11-21",
         },
     ),
     Spelling(
-        pattern="^[A-Za-z]+$",
-        misfits=_EVERYWHERE | {"a hyphen": "Not-Ready", "a digit": "Ready1"},
+        pattern=CONDITION_TYPE,
+        fits={"a prefix": "finance.example.com/Audited_2026.v1-a"},
+        misfits={
+            "a space": "Not Ready",
+            "a hyphen at the end": "Ready-",
+            "a prefix alone": "example.com/",
+            "a prefix with a capital": "Example.com/Audited",
+            "a line break at the end": "Ready\n",
+        },
+    ),
+    Spelling(
+        pattern=CONDITION_REASON,
+        fits={"a colon, a comma and a digit": "By_Finance:2026,v1"},
+        misfits={
+            "a hyphen": "Not-Ready",
+            "a digit first": "1st",
+            "a colon at the end": "By:",
+            "a line break at the end": "Ready\n",
+        },
     ),
 )
 

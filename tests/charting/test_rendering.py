@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 import tomllib
@@ -314,6 +315,15 @@ def test_values_reach_the_webhook_configuration(helm: Helm) -> None:
     url = helm.render("--set=injector.url=https://10.0.0.9:9443/")
     assert url[WEBHOOK]["webhooks"][0]["clientConfig"] == {"url": "https://10.0.0.9:9443/pods"}
     assert [name for kind, name in url if name == "tidegate-injector"] == []
+
+
+def test_who_reads_cluster_policies_is_said_by_value(helm: Helm) -> None:
+    binding = ("ClusterRoleBinding", "tidegate-cluster-view")
+    assert binding not in helm.render()
+    subject = {"kind": "Group", "name": "developers", "apiGroup": "rbac.authorization.k8s.io"}
+    rendered = helm.render(f"--set-json=rbac.clusterView.subjects={json.dumps([subject])}")[binding]
+    assert rendered["subjects"] == [subject]
+    assert rendered["roleRef"]["name"] == "tidegate-cluster-view"
 
 
 def test_rights_are_those_of_the_table(helm: Helm) -> None:

@@ -36,12 +36,12 @@ def test_the_quickstart_has_conditions_that_are_true(cluster: Cluster, operator:
         "NAMESPACE",
         "NAME",
         "READY",
-        "MODE",
-        "SUSPENDED",
-        "SIDECARS",
+        "PROGRAMMED",
+        "DESIRED",
+        "TARGETS",
         "AGE",
     ]
-    assert printed.splitlines()[1].split()[:6] == ["default", "chat", "True", "Enforce", "false", "0"]
+    assert printed.splitlines()[1].split()[:6] == ["default", "chat", "True", "0", "0", "chat"]
     assert {kind: (it["status"], it["reason"]) for kind, it in conditions.items()} == {
         "Accepted": ("True", "Accepted"),
         "ResolvedRefs": ("True", "ResolvedRefs"),

@@ -15,7 +15,16 @@ from tidegate_testing.operators import ROOT, Cluster, pool
 from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.cluster.client import MERGE_PATCH, STRATEGIC_PATCH, Access, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ForbiddenError
-from tidegate_operator.cluster.rights import ACCOUNTS, NAMESPACE, PEOPLE, Account, Right, files, main
+from tidegate_operator.cluster.rights import (
+    ACCOUNTS,
+    CLUSTER_VIEW_NAME,
+    NAMESPACE,
+    PEOPLE,
+    Account,
+    Right,
+    files,
+    main,
+)
 from tidegate_operator.cluster.rights import INJECTOR as INJECTOR_ACCOUNT
 from tidegate_operator.cluster.webhooks import WebhookStore
 from tidegate_operator.inject.configuration import Service, own_names, trust_patch, webhook_configuration
@@ -161,7 +170,7 @@ async def test_the_spec_of_an_object_cannot_be_changed_along_with_its_status(
 
     found = cluster.get("providerpool", namespace, "models")
     assert found["status"]["observedGeneration"] == 7
-    assert found["spec"]["suspend"] is False
+    assert "suspend" not in found["spec"]
 
 
 async def test_of_all_webhooks_only_ours_can_be_changed(cluster: Cluster) -> None:
@@ -269,6 +278,32 @@ def test_kubernetes_own_roles_are_extended_and_nobody_writes_status(
         assert not may(cluster, user, "patch", f"{kind}.tidegate.dev/status", namespace)
     assert not may(cluster, user, "patch", "clusteraipolicies.tidegate.dev")
     assert list(PEOPLE) == ["view", "edit", "admin"]
+
+
+@pytest.mark.parametrize("is_bound", [False, True], ids=["not bound", "bound"])
+def test_a_team_reads_the_cluster_policies_that_refuse_its_calls_when_the_platform_says_so(
+    control_plane: ControlPlane, namespace: str, is_bound: bool
+) -> None:
+    """A role in its namespace alone shows nothing of the cluster's."""
+    cluster, user = Cluster(control_plane), f"developer-{is_bound}"
+    cluster.install()
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac" / "people.yaml"))
+    cluster.kubectl(
+        "create", "rolebinding", user, "--clusterrole=view", f"--user={user}", f"--namespace={namespace}"
+    )
+    if is_bound:
+        role = f"--clusterrole={CLUSTER_VIEW_NAME}"
+        cluster.kubectl("create", "clusterrolebinding", user, role, f"--user={user}")
+        wait_until(
+            lambda: may(cluster, user, "get", "clusteraipolicies.tidegate.dev"),
+            within_s=30,
+            what="the binding",
+        )
+    reading = [
+        may(cluster, user, verb, "clusteraipolicies.tidegate.dev") for verb in ("get", "list", "watch")
+    ]
+    assert reading == [is_bound] * 3
+    assert not may(cluster, user, "patch", "clusteraipolicies.tidegate.dev")
 
 
 def test_the_manifests_in_the_repository_are_those_of_the_table(tmp_path: Path) -> None:

@@ -192,7 +192,20 @@ PEOPLE: Final[Mapping[str, tuple[Right, ...]]] = {
         ),
     ),
 }
-"""What Kubernetes' own roles for users get by aggregation. Nobody gets `/status`, nor ClusterAIPolicies."""
+"""What Kubernetes' own roles for users get by aggregation. Nobody gets `/status`; for ClusterAIPolicies see `CLUSTER_VIEW`."""
+
+
+CLUSTER_VIEW_NAME: Final = "tidegate-cluster-view"
+
+CLUSTER_VIEW: Final = (
+    Right(
+        why="a team that a ClusterAIPolicy refuses has to see why; of namespaced kinds `view` decides",
+        verbs=_READ,
+        group=GROUP,
+        resources=("clusteraipolicies",),
+    ),
+)
+"""For whom a platform binds to it: a binding in a namespace gives nobody a right to what is in none."""
 
 
 def account_manifests(account: Account, namespace: str) -> list[dict[str, Any]]:
@@ -212,12 +225,15 @@ def account_manifests(account: Account, namespace: str) -> list[dict[str, Any]]:
 
 
 def people_manifests() -> list[dict[str, Any]]:
-    """ClusterRoles that are aggregated to `view`, `edit` and `admin`; each includes those before it."""
+    """ClusterRoles that are aggregated to `view`, `edit` and `admin`, each with those before it; and one for ClusterAIPolicies."""
     order = list(PEOPLE)
     manifests = []
     for place, (name, rights) in enumerate(PEOPLE.items()):
         labels = {f"{_RBAC}/aggregate-to-{role}": "true" for role in order[place:]}
         manifests.append(_role("ClusterRole", {"name": f"tidegate-{name}", "labels": labels}, rights))
+    # OpenShift's own role for those who read the whole cluster
+    labels = {f"{_RBAC}/aggregate-to-cluster-reader": "true"}
+    manifests.append(_role("ClusterRole", {"name": CLUSTER_VIEW_NAME, "labels": labels}, CLUSTER_VIEW))
     return manifests
 
 

@@ -21,7 +21,7 @@ QUEUED: Final = "queued"
 REFUSED: Final = "legacy"
 """A name that this release no longer accepts."""
 
-_MESSAGES: Final = ("AsOf", "AckReport", "PodReport")
+_MESSAGES: Final = ("AsOf", "ReplicaReport")
 
 BUDGETS: Final = kinds.Kind(
     name="AIBudget",

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from tidegate_operator import settings as process
 from tidegate_operator.app import VersionsFellError, run_operator
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.handlers.watching import Spared, WatchingEndedError
+from tidegate_operator.handlers.watch_engine import Spared, WatchingEndedError
 from tidegate_runtime import logs, loop
 
 _log = logging.getLogger("tidegate_operator")

@@ -21,17 +21,17 @@ from tidegate_operator.cluster.elector import Elector
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.lease import Terms
 from tidegate_operator.cluster.secrets import SEALS, SecretStore
-from tidegate_operator.handlers.certifying import Certifying
-from tidegate_operator.handlers.common import Common
-from tidegate_operator.handlers.conditions import WRITERS, Conditions
-from tidegate_operator.handlers.covering import Covering
-from tidegate_operator.handlers.keeping import Keeping
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.certificate_manager import CertificateManager
+from tidegate_operator.handlers.config_pipeline import ConfigPipeline
+from tidegate_operator.handlers.config_publisher import ConfigPublisher
+from tidegate_operator.handlers.dependencies import Dependencies
+from tidegate_operator.handlers.informer import Informer
+from tidegate_operator.handlers.last_good_writer import LastGoodWriter
 from tidegate_operator.handlers.part import Part
-from tidegate_operator.handlers.publishing import Publishing
 from tidegate_operator.handlers.sealing import Sealing
-from tidegate_operator.handlers.watches import Watches
-from tidegate_operator.handlers.work import Work
+from tidegate_operator.handlers.sidecar_coverage import SidecarCoverage
+from tidegate_operator.handlers.status_reporter import WRITERS, StatusReporter
+from tidegate_operator.handlers.watch_supervisor import WatchSupervisor
 from tidegate_operator.index.objects import WATCHED
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.health import Health, HealthServer
@@ -69,7 +69,7 @@ class Operator:
         """
         self._settings = settings
         self._metrics = Metrics()
-        self._news = News()
+        self._informer = Informer()
         access = Access(settings.kubeconfig)
         # threads of their own: however many calls of one part wait for their turn, the Lease is renewed
         self._clients = clients = Clients(access, request_ms=settings.api_server.request_ms)
@@ -90,41 +90,41 @@ class Operator:
             on_change=self._lease_changed,
             on_epoch=self._epoch_changed,
         )
-        common = Common(
+        dependencies = Dependencies(
             settings=settings,
             client=self._client,
-            news=self._news,
+            informer=self._informer,
             elector=self._elector,
             metrics=self._metrics,
         )
-        self._watches = Watches(common, access, self._versions_fell)
+        self._watches = WatchSupervisor(dependencies, access, self._versions_fell)
         self._sealing = Sealing(
             store=SecretStore(clients.make("seals", at_once=1), settings.namespace, SEALS),
             may_write=lambda: self._elector.is_leading,
             confirm=self._elector.confirm,
             interval_s=settings.certificates.period_ms / 1000,
         )
-        self._publishing = Publishing(common, self._catch_up, lambda: self._sealing.seals)
+        self._publisher = ConfigPublisher(dependencies, self._catch_up, lambda: self._sealing.seals)
         last_good = LastGoodStore(clients.make("last-good", at_once=1), settings.namespace, self._metrics)
-        self._work = Work(common, self._publishing.board, last_good)
-        self._certifying = Certifying(
-            common, access, clients.make("certificates", at_once=1), self._publishing.use
+        self._pipeline = ConfigPipeline(dependencies, self._publisher.board, last_good)
+        self._certificates = CertificateManager(
+            dependencies, access, clients.make("certificates", at_once=1), self._publisher.use
         )
-        conditions = Conditions(
-            common, clients.make("conditions", at_once=WRITERS), self._work, self._publishing.book
+        statuses = StatusReporter(
+            dependencies, clients.make("conditions", at_once=WRITERS), self._pipeline, self._publisher.book
         )
-        keeping = Keeping(
+        last_good_writer = LastGoodWriter(
             store=last_good,
-            news=self._news,
+            informer=self._informer,
             may_write=lambda: self._elector.is_leading,
             confirm=self._elector.confirm,
             period_ms=settings.compile.last_good_ms,
             retry_ms=settings.status.retry_ms,
             changed=asyncio.Event(),
         )
-        covering = Covering(
+        coverage = SidecarCoverage(
             client=clients.make("coverage", at_once=1),
-            news=self._news,
+            informer=self._informer,
             metrics=self._metrics,
             may_write=lambda: self._elector.is_leading,
             excluded=(settings.namespace, *settings.injector.excluded_namespaces),
@@ -132,8 +132,8 @@ class Operator:
             period_ms=settings.injector.coverage_ms,
             whole_ms=settings.lists.relist_ms,
         )
-        self._work.compiled = (conditions.compiled, keeping.changed.set)
-        self._parts: tuple[Part, ...] = (conditions, keeping, covering)
+        self._pipeline.compiled = (statuses.compiled, last_good_writer.changed.set)
+        self._parts: tuple[Part, ...] = (statuses, last_good_writer, coverage)
         self._health = HealthServer(self._live, self._ready, self._expose)
         self._waiting_for = "nothing has been asked yet"
         self._is_stopping = False
@@ -163,29 +163,29 @@ class Operator:
         await wait_for_kinds(
             self._client, retry_max_ms=self._settings.api_server.retry_max_ms, tell=self._wait_for
         )
-        await self._certifying.prepare()
+        await self._certificates.prepare()
         for name, work in (
             *self._watches.lists(),
-            *self._certifying.tasks(),
+            *self._certificates.tasks(),
             *self._sealing.tasks(),
-            *self._publishing.tasks(),
+            *self._publisher.tasks(),
         ):
             start(name, work)
         start("watch", self._watches.watch())
         self._wait_for("kinds have not been listed yet")
         await self._watches.listed()
-        await self._work.prepare()
-        for name, work in self._work.tasks():
+        await self._pipeline.prepare()
+        for name, work in self._pipeline.tasks():
             start(name, work)
         for part in self._parts:
             await part.prepare()
             for name, work in part.tasks():
                 start(name, work)
-        self._wait_for(self._certifying.waiting_for)
-        await self._certifying.ready()
+        self._wait_for(self._certificates.waiting_for)
+        await self._certificates.ready()
         self._wait_for("there is no key for seals yet: the holder of the Lease makes it")
         await self._sealing.ready()
-        address = await self._publishing.start()
+        address = await self._publisher.start()
         if not self._elector.address:
             self._elector.address = str(address)
             if self._settings.in_cluster:
@@ -201,7 +201,7 @@ class Operator:
         started["start"].cancel()
         started["lease"].cancel()
         await self._elector.release()
-        await self._publishing.stop()
+        await self._publisher.stop()
         self._watches.stop()
         if "watch" in started:
             await asyncio.wait([started["watch"]], timeout=self._settings.grace_ms / 1000)
@@ -211,7 +211,7 @@ class Operator:
     async def _close(self) -> None:
         """Whatever has happened: give back the Lease, close what is open."""
         await self._elector.release()
-        await self._publishing.close()
+        await self._publisher.close()
         await self._health.stop()
         self._clients.close()
 
@@ -223,12 +223,12 @@ class Operator:
         self._watches.catch_up(ahead)
 
     def _lease_changed(self) -> None:
-        for part in (self._certifying, *self._parts):
+        for part in (self._certificates, *self._parts):
             part.lead_changed()
 
     def _epoch_changed(self) -> None:
         self._epoch_moved.set()
-        self._work.epoch_changed()
+        self._pipeline.epoch_changed()
 
     def _versions_fell(self, kind: str, before: int, now: int) -> None:
         if not self._fell.is_set():
@@ -266,7 +266,7 @@ class Operator:
             problems.append(self._waiting_for)
         elif self._watches.liveness.unlisted:
             problems.append(f"not watched yet: {', '.join(self._watches.liveness.unlisted)}")
-        if self._work.reconciler.compiled is None:
+        if self._pipeline.reconciler.compiled is None:
             problems.append("nothing has been compiled yet")
         if not self._elector.epoch:
             problems.append("the Lease has not been read yet")
@@ -280,7 +280,7 @@ class Operator:
             "leading": self._elector.is_leading,
             "epoch": self._elector.epoch,
             "watching": self._watches.problem or "as it should",
-            "versions": dict(self._news.objects.versions),
+            "versions": dict(self._informer.objects.versions),
         }
 
     def _expose(self) -> bytes:

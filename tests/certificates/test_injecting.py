@@ -13,7 +13,7 @@ from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.plan import Plan, next_step
 from tidegate_operator.cluster.errors import ForbiddenError
 from tidegate_operator.cluster.webhooks import Trusting
-from tidegate_operator.handlers.injecting import MAX_CHANGES, Injecting
+from tidegate_operator.handlers.webhook_trust import MAX_CHANGES, WebhookTrust
 
 NOW_S = 1_790_000_000
 PLAN = Plan(names=("localhost",))
@@ -78,7 +78,7 @@ class Site:
         self.secret, self.webhooks = Secret(), Webhooks()
         self.bundle: Bundle | None = first()
         self.leads = True
-        self.injecting = Injecting(
+        self.webhook_trust = WebhookTrust(
             self.secret,
             self.webhooks,
             PLAN,
@@ -96,20 +96,20 @@ def site() -> Site:
 
 
 async def test_trust_is_found_before_anything_is_signed(site: Site) -> None:
-    assert not await site.injecting.look()
+    assert not await site.webhook_trust.look()
     assert site.webhooks.patches == 1
     assert site.secret.data is None
-    assert not await site.injecting.look()
+    assert not await site.webhook_trust.look()
     assert site.secret.data is not None
-    assert await site.injecting.look()
+    assert await site.webhook_trust.look()
     assert site.webhooks.patches == 1
 
 
 async def test_only_the_leader_does_anything(site: Site) -> None:
     site.leads = False
-    assert not await site.injecting.look()
+    assert not await site.webhook_trust.look()
     site.leads, site.bundle = True, None
-    assert not await site.injecting.look()
+    assert not await site.webhook_trust.look()
     assert (site.webhooks.patches, site.secret.data) == (0, None)
 
 
@@ -117,17 +117,17 @@ async def test_what_may_not_be_read_is_told_and_nothing_is_signed(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.webhooks.is_forbidden = True
-    await site.injecting.look()
+    await site.webhook_trust.look()
     assert site.secret.data is None
     assert "could not be looked after: GET /x: 403 Forbidden" in caplog.text
 
 
 async def test_a_damaged_secret_is_made_anew(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
-        await site.injecting.look()
+        await site.webhook_trust.look()
     assert site.secret.data is not None
     site.secret.data = {**site.secret.data, "tls.key": b"garbage"}
-    assert not await site.injecting.look()
+    assert not await site.webhook_trust.look()
     assert site.secret.data["tls.key"] != b"garbage"
     assert "tls.key is no private key" in caplog.text
 
@@ -138,7 +138,7 @@ async def test_a_quarrel_over_trust_is_not_fought_without_a_pause(
     """Somebody else may keep the same field, as cert-manager does where it is told to."""
     site.webhooks.is_changed_back = True
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(site.injecting.run())
+        running = tasks.create_task(site.webhook_trust.run())
         while "again and again" not in caplog.text:  # noqa: ASYNC110 - what is tested is that it ends by itself
             await asyncio.sleep(0)
         for _ in range(50):
@@ -152,18 +152,18 @@ async def test_news_are_looked_at_at_once_and_a_quarrel_by_news_has_its_pause_to
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a watch on both sides two quarrel as fast as the API server answers, each of whose looks finds itself right at first."""
-    site.webhooks.on_patch = site.injecting.wake
+    site.webhooks.on_patch = site.webhook_trust.wake
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(site.injecting.run())
+        running = tasks.create_task(site.webhook_trust.run())
         for patches in range(1, MAX_CHANGES - 1):
             while site.webhooks.patches < patches or site.secret.data is None:  # noqa: ASYNC110 - both run beside it
                 await asyncio.sleep(0)
             assert "again and again" not in caplog.text
             site.webhooks.bundles["pods.inject.tidegate.dev"] = b""
-            site.injecting.wake()
+            site.webhook_trust.wake()
         while "again and again" not in caplog.text:  # noqa: ASYNC110 - what is tested is that it ends by itself
             await asyncio.sleep(0)
-        site.injecting.wake()
+        site.webhook_trust.wake()
         for _ in range(50):
             await asyncio.sleep(0)
         running.cancel()

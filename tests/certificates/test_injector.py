@@ -132,7 +132,7 @@ class World:
         self.served: list[tuple[int, KeyPair]] = []
 
     def look(self, *, may_patch: bool, may_write: bool) -> None:
-        """What `handlers/injecting.py` does, with an API server that refuses what it likes."""
+        """What `handlers/webhook_trust.py` does, with an API server that refuses what it likes."""
         trusted = (self.ca_bundle,)
         trust = wanted_trust(self.bundle, self.files, self.now_s, trusted=trusted)
         files = next_files(self.files, self.bundle, PLAN, self.now_s, trusted=trusted)

@@ -36,7 +36,7 @@ from tidegate_operator.cluster.client import Access, ClusterClient
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
 from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
 from tidegate_operator.cluster.webhooks import WebhookStore
-from tidegate_operator.handlers.injecting import Injecting
+from tidegate_operator.handlers.webhook_trust import WebhookTrust
 from tidegate_operator.inject.configuration import NAME
 from tidegate_operator.inject.coverage import Lack, Sample, WorkloadName
 from tidegate_operator.inject.names import INJECT
@@ -72,7 +72,7 @@ class Leader:
         self.bundle = bundle
         self.now_s = time.time()
         self._store = SecretStore(client, home, INJECTOR_CERTIFICATES)
-        self._injecting = Injecting(
+        self._webhook_trust = WebhookTrust(
             self._store,
             WebhookStore(client, NAME),
             plan("of-the-leader"),
@@ -83,7 +83,7 @@ class Leader:
         )
 
     async def look(self) -> bool:
-        return await self._injecting.look()
+        return await self._webhook_trust.look()
 
     async def files(self) -> ServerFiles | None:
         """What the kubelet would mount."""

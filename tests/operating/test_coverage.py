@@ -10,7 +10,7 @@ import pytest
 from tidegate_testing.operators import STEADY, Cluster, OperatorProcess, deployment, injected_pod
 
 from tidegate_operator.cluster.client import METADATA_LIST, Access, ClusterClient, object_path
-from tidegate_operator.handlers.covering import NOT_INJECTED
+from tidegate_operator.handlers.sidecar_coverage import NOT_INJECTED
 from tidegate_operator.index.pods import NOT_ENDED
 from tidegate_operator.inject.names import INJECT
 

@@ -15,8 +15,8 @@ from tidegate_testing.operators import injected_pod, policy
 
 from tidegate_operator.cluster.client import METADATA_LIST, Access, ClusterClient, check_moment
 from tidegate_operator.cluster.errors import UnstableListError
-from tidegate_operator.handlers.news import POD, News
-from tidegate_operator.handlers.relisting import MAX_READ, Periods, Relisting
+from tidegate_operator.handlers.informer import POD, Informer
+from tidegate_operator.handlers.resync import MAX_READ, Periods, Resync
 from tidegate_operator.telemetry.metrics import Metrics
 
 KIND = "AIPolicy"
@@ -75,8 +75,8 @@ class Site:
     """An operator's index, kept by lists alone."""
 
     api: ApiServer
-    news: News
-    relisting: Relisting
+    informer: Informer
+    resync: Resync
     metrics: Metrics
     falls: list[tuple[str, int, int]]
     kind: str
@@ -84,9 +84,9 @@ class Site:
     async def until(self, holds: Callable[[], bool]) -> None:
         """List again and again until something holds."""
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            listing = tasks.create_task(self.relisting.follow(self.kind))
+            listing = tasks.create_task(self.resync.follow(self.kind))
             while not holds():
-                self.relisting.ask(self.kind)
+                self.resync.ask(self.kind)
                 await asyncio.sleep(0.005)
             listing.cancel()
 
@@ -98,7 +98,7 @@ class Site:
 
 @asynccontextmanager
 async def site(folder: Path, kind: str = KIND) -> AsyncIterator[Site]:
-    api, news, metrics = ApiServer(), News(), Metrics()
+    api, informer, metrics = ApiServer(), Informer(), Metrics()
     app = web.Application()
     base, _, plural = PATHS[kind].rpartition("/")
     app.router.add_get(PATHS[kind], api.list)
@@ -111,23 +111,23 @@ async def site(folder: Path, kind: str = KIND) -> AsyncIterator[Site]:
     client = ClusterClient(Access(str(config)), request_ms=5_000, at_once=2)
     falls: list[tuple[str, int, int]] = []
     periods = Periods(relist_ms=600_000, pause_ms=1, retry_max_ms=1)
-    relisting = Relisting(
+    resync = Resync(
         client,
-        news,
+        informer,
         metrics,
         periods,
         paths={kind: PATHS[kind]},
         on_fall=lambda *fall: falls.append(fall),
     )
     try:
-        yield Site(api, news, relisting, metrics, falls, kind)
+        yield Site(api, informer, resync, metrics, falls, kind)
     finally:
         client.close()
         await runner.cleanup()
 
 
-def names(news: News) -> set[str]:
-    return {ref.name for ref in news.objects.held}
+def names(informer: Informer) -> set[str]:
+    return {ref.name for ref in informer.objects.held}
 
 
 async def test_after_the_first_list_only_metadata_is_listed_and_what_is_newer_read_by_name(
@@ -135,29 +135,29 @@ async def test_after_the_first_list_only_metadata_is_listed_and_what_is_newer_re
 ) -> None:
     async with site(tmp_path) as here:
         here.api.put(a_policy("same", 1), a_policy("changed", 2), a_policy("gone", 3))
-        await here.until(lambda: len(names(here.news)) == 3)
+        await here.until(lambda: len(names(here.informer)) == 3)
         assert here.api.asked[0] == "list"
         here.api.asked.clear()
 
         del here.api.objects["gone"]
         here.api.put(a_policy("changed", 5, generation=2, suspend=True), a_policy("new", 6))
-        await here.until(lambda: names(here.news) == {"same", "changed", "new"})
+        await here.until(lambda: names(here.informer) == {"same", "changed", "new"})
 
         assert "list" not in here.api.asked
         assert {it for it in here.api.asked if not it.startswith("list")} == {"changed", "new"}
-        (changed,) = [it for it in here.news.objects.held.values() if it.ref.name == "changed"]
+        (changed,) = [it for it in here.informer.objects.held.values() if it.ref.name == "changed"]
         assert changed.stored.spec is not None
         assert changed.stored.spec.suspend
-        assert here.news.objects.versions[KIND] == 6
+        assert here.informer.objects.versions[KIND] == 6
 
 
 async def test_where_much_is_newer_everything_is_listed_whole(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         here.api.put(a_policy("same", 1))
-        await here.until(lambda: len(names(here.news)) == 1)
+        await here.until(lambda: len(names(here.informer)) == 1)
         here.api.asked.clear()
         here.api.put(*(a_policy(f"new-{number}", 2 + number) for number in range(MAX_READ + 1)))
-        await here.until(lambda: len(names(here.news)) == MAX_READ + 2)
+        await here.until(lambda: len(names(here.informer)) == MAX_READ + 2)
         assert here.api.asked.count("list") == 1
         assert not [it for it in here.api.asked if not it.startswith("list")]
 
@@ -168,14 +168,14 @@ async def test_a_list_without_a_moment_is_no_evidence_of_anything(tmp_path: Path
     async with site(tmp_path) as here:
         here.api.version = version
         await here.listed()
-        assert KIND in here.news.unlisted
+        assert KIND in here.informer.unlisted
 
         here.api.put(a_policy("chat", 7))
-        await here.until(lambda: names(here.news) == {"chat"})
+        await here.until(lambda: names(here.informer) == {"chat"})
         here.api.objects.clear()
         here.api.version = version
         await here.listed()
-        assert names(here.news) == {"chat"}
+        assert names(here.informer) == {"chat"}
         assert here.falls == []
         assert here.metrics.registry.get_sample_value("tidegate_operator_lists_failed_total", {"kind": KIND})
 
@@ -183,7 +183,7 @@ async def test_a_list_without_a_moment_is_no_evidence_of_anything(tmp_path: Path
 async def test_a_lower_version_twice_is_a_fall(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         here.api.put(a_policy("chat", 7))
-        await here.until(lambda: names(here.news) == {"chat"})
+        await here.until(lambda: names(here.informer) == {"chat"})
         here.api.version = "5"
         await here.until(lambda: bool(here.falls))
         assert here.falls[0] == (KIND, 7, 5)
@@ -193,13 +193,13 @@ async def test_a_pod_that_the_watch_has_not_told_is_read_whole(tmp_path: Path) -
     """Of a pod's owner and ServiceAccount the metadata tell one alone."""
     async with site(tmp_path, POD) as here:
         here.api.version = "1"
-        await here.until(lambda: here.news.pods.is_listed)
+        await here.until(lambda: here.informer.pods.is_listed)
         pod = injected_pod("team", "chat-0")
         pod["metadata"] |= {"uid": "uid-0", "resourceVersion": "2"}
         pod["spec"]["serviceAccountName"] = "chat"
         here.api.put(pod)
-        await here.until(lambda: len(here.news.pods) == 1)
-        found = here.news.pods.get("uid-0")
+        await here.until(lambda: len(here.informer.pods) == 1)
+        found = here.informer.pods.get("uid-0")
         assert found is not None
         assert found.service_account == "chat"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tidegate_operator.handlers.news import Marks
+from tidegate_operator.handlers.informer import Marks
 from tidegate_operator.index.objects import Change
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import kopf
 
-from tidegate_operator.handlers.watching import _Engine
+from tidegate_operator.handlers.watch_engine import _Engine
 
 
 class Short(_Engine):

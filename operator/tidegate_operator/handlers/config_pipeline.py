@@ -9,43 +9,43 @@ from collections.abc import Callable
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.owners import Owners
-from tidegate_operator.handlers.common import Common
-from tidegate_operator.handlers.owning import Owning
+from tidegate_operator.handlers.dependencies import Dependencies
+from tidegate_operator.handlers.owner_resolver import OwnerResolver
 from tidegate_operator.handlers.part import Tasks
-from tidegate_operator.handlers.reconcile import Reconciler
+from tidegate_operator.handlers.reconciler import Reconciler
 from tidegate_operator.index.objects import Change
 from tidegate_operator.publish.board import Board
 
 _log = logging.getLogger(__name__)
 
 
-class Work:
+class ConfigPipeline:
     """The loop, and what it needs besides lists and watches.
 
     Attributes:
         compiled: called after each compile.
     """
 
-    def __init__(self, common: Common, board: Board, last_good: LastGoodStore) -> None:
+    def __init__(self, dependencies: Dependencies, board: Board, last_good: LastGoodStore) -> None:
         """Nothing is done yet."""
-        settings, news, elector = common.settings, common.news, common.elector
+        settings, informer, elector = dependencies.settings, dependencies.informer, dependencies.elector
         self.compiled: tuple[Callable[[], None], ...] = ()
-        self._news = news
+        self._informer = informer
         self._retry_s = settings.status.retry_ms / 1000
         self._last_good = last_good
-        self.owning = Owning(
-            news=news,
-            owners=Owners(common.client),
+        self.owner_resolver = OwnerResolver(
+            informer=informer,
+            owners=Owners(dependencies.client),
             compiled=asyncio.Event(),
             period_ms=settings.lists.owners_ms,
             retry_ms=settings.status.retry_ms,
         )
         self.reconciler = Reconciler(
-            news=news,
-            owners=self.owning.owners,
+            informer=informer,
+            owners=self.owner_resolver.owners,
             last_good=last_good,
             board=board,
-            metrics=common.metrics,
+            metrics=dependencies.metrics,
             epoch=lambda: elector.epoch,
             on_compiled=self._compiled,
             quiet_ms=settings.compile.debounce_ms,
@@ -57,24 +57,24 @@ class Work:
         """Read what a first compile needs besides the lists: last good forms, the owners of pods."""
         while True:
             try:
-                await self._last_good.read(self._news.objects.last_good)
+                await self._last_good.read(self._informer.objects.last_good)
                 break
             except ClusterError as error:
                 _log.log(error.level, "last good forms could not be read: %s", error)
                 await asyncio.sleep(self._retry_s)
-        await self.owning.settle()
+        await self.owner_resolver.settle()
 
     def tasks(self) -> Tasks:
         """What runs once everything has been listed."""
-        yield "owners of pods", self.owning.follow_pods()
-        yield "targets without pods", self.owning.follow_targets()
+        yield "owners of pods", self.owner_resolver.follow_pods()
+        yield "targets without pods", self.owner_resolver.follow_targets()
         yield "reconcile", self.reconciler.run()
 
     def epoch_changed(self) -> None:
         """What is published has to say so."""
-        self._news.compiling.mark(Change.STATUS)
+        self._informer.compiling.mark(Change.STATUS)
 
     def _compiled(self) -> None:
-        self.owning.compiled.set()
+        self.owner_resolver.compiled.set()
         for tell in self.compiled:
             tell()

@@ -24,7 +24,7 @@ from tidegate_operator.cluster.owners import Owners
 from tidegate_operator.compile.compilation import ClassKey, Compilation
 from tidegate_operator.compile.compiler import Compiler
 from tidegate_operator.compile.unmatched import PassThrough
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.objects import Change, Held
 from tidegate_operator.index.snapshot import Snapshot, Workload
 from tidegate_operator.publish.board import Board, Edition, Published
@@ -63,7 +63,7 @@ class Reconciler:
     """Keeps the board up to date.
 
     Attributes:
-        news: the index.
+        informer: the index.
         owners: targets that have no pod.
         last_good: asked when an object is not valid.
         board: gets the result.
@@ -79,7 +79,7 @@ class Reconciler:
         behind_since_ns: when the first change came that was taken and is not in force.
     """
 
-    news: News
+    informer: Informer
     owners: Owners
     last_good: LastGoodStore
     board: Board
@@ -102,12 +102,12 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile for as long as the process lives; everything has been listed."""
-        self.news.compiling.mark(Change.CONTENT)
+        self.informer.compiling.mark(Change.CONTENT)
         while True:
             await self._advise()
-            await self.news.compiling.settled(self.quiet_ms / 1000, self.at_most_ms / 1000)
-            since_ns = self.news.compiling.content_since_ns
-            if self.news.compiling.take() is Change.CONTENT or self.compiled is None:
+            await self.informer.compiling.settled(self.quiet_ms / 1000, self.at_most_ms / 1000)
+            since_ns = self.informer.compiling.content_since_ns
+            if self.informer.compiling.take() is Change.CONTENT or self.compiled is None:
                 if self.behind_since_ns is None:
                     self.behind_since_ns = since_ns
                 await self._compile()
@@ -117,10 +117,10 @@ class Reconciler:
     async def _compile(self) -> None:
         await self._find_last_good()
         # no await from here to the snapshot's last part: all of it is of one moment
-        held = self.news.objects.held
-        self.news.objects.last_good.keep({each.uid for each in held.values()})
-        as_of = AsOf.of(self.epoch(), self.news.objects.versions)
-        snapshot = self.news.objects.snapshot(self._workloads())
+        held = self.informer.objects.held
+        self.informer.objects.last_good.keep({each.uid for each in held.values()})
+        as_of = AsOf.of(self.epoch(), self.informer.objects.versions)
+        snapshot = self.informer.objects.snapshot(self._workloads())
         started_s = time.perf_counter()
         try:
             compilation, published = await asyncio.to_thread(
@@ -149,7 +149,7 @@ class Reconciler:
 
     async def _advise(self) -> None:
         """Work out advice until there is something else to do."""
-        while self.advising is not None and self.news.compiling.due is Change.NOTHING:
+        while self.advising is not None and self.informer.compiling.due is Change.NOTHING:
             try:
                 is_done = await asyncio.to_thread(_some, self.advising)
             except Exception:  # noqa: BLE001
@@ -163,13 +163,13 @@ class Reconciler:
                 self.on_compiled()
 
     def _behind_s(self) -> float:
-        since_ns = self.behind_since_ns or self.news.compiling.content_since_ns
+        since_ns = self.behind_since_ns or self.informer.compiling.content_since_ns
         return 0.0 if since_ns is None else (time.monotonic_ns() - since_ns) / 1e9
 
     def _advance(self) -> None:
         """Say that what is published also takes the newest versions into account."""
         edition = self.board.edition
-        as_of = AsOf.of(self.epoch(), self.news.objects.versions)
+        as_of = AsOf.of(self.epoch(), self.informer.objects.versions)
         if edition is not None and edition.as_of != as_of:
             self.board.publish(replace(edition, as_of=as_of))
         self.on_compiled()
@@ -178,21 +178,21 @@ class Reconciler:
         """Read persisted forms before an object counts as having none: another replica may have seen a valid one."""
         invalid = frozenset(
             (held.uid, held.generation)
-            for held in self.news.objects.held.values()
+            for held in self.informer.objects.held.values()
             if held.stored.spec is None
         )
         if invalid <= self.looked_up:
             self.looked_up = invalid
             return
         try:
-            await self.last_good.read(self.news.objects.last_good)
+            await self.last_good.read(self.informer.objects.last_good)
         except ClusterError as error:
             _log.log(error.level, "last good forms could not be read: %s", error)
             return
         self.looked_up = invalid
 
     def _workloads(self) -> tuple[Workload, ...]:
-        with_pods = tuple(self.news.pods.by_workload())
+        with_pods = tuple(self.informer.pods.by_workload())
         names = {(workload.namespace, workload.kind, workload.name) for workload in with_pods}
         others = (
             target
@@ -216,7 +216,7 @@ class Reconciler:
         for (kind, form), count in invalid.items():
             self.metrics.invalid.labels(kind, form).set(count)
         self.metrics.classes.set(len(compiled.published))
-        self.metrics.pods.set(len(self.news.pods))
+        self.metrics.pods.set(len(self.informer.pods))
 
 
 def _compile(

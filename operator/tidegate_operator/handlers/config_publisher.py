@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.files import ServerFiles
-from tidegate_operator.handlers.certifying import service_names
-from tidegate_operator.handlers.common import Common
-from tidegate_operator.handlers.directory import Directory, Observed, Reviewer
+from tidegate_operator.handlers.certificate_manager import service_names
+from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.part import Tasks
-from tidegate_operator.handlers.reductions import Reductions
+from tidegate_operator.handlers.publisher_adapters import Directory, Observed, Reviewer
+from tidegate_operator.handlers.reduction_events import ReductionEvents
 from tidegate_operator.publish.accepting import Shares
 from tidegate_operator.publish.board import Board
 from tidegate_operator.publish.forward import Forwarder, Leader
@@ -29,14 +29,19 @@ from tidegate_policy.envelope import AsOf
 _log = logging.getLogger(__name__)
 
 
-class Publishing:
+class ConfigPublisher:
     """Serves configurations and gathers what sidecars say to them."""
 
     def __init__(
-        self, common: Common, on_behind: Callable[[AsOf], None], seals: Callable[[], Seals | None]
+        self, dependencies: Dependencies, on_behind: Callable[[AsOf], None], seals: Callable[[], Seals | None]
     ) -> None:
         """Nothing is served yet; `on_behind` is told when a sidecar has seen more than this replica."""
-        settings, client, metrics, elector = common.settings, common.client, common.metrics, common.elector
+        settings, client, metrics, elector = (
+            dependencies.settings,
+            dependencies.client,
+            dependencies.metrics,
+            dependencies.elector,
+        )
         self._settings = settings
         self._elector = elector
         self.board = Board()
@@ -52,10 +57,10 @@ class Publishing:
             heard=lambda: tuple(self.book),
             observer=observer,
         )
-        self._reductions = Reductions(client, elector.identity)
+        self._reductions = ReductionEvents(client, elector.identity)
         context = Context(
             board=self.board,
-            pods=Directory(common.news.pods),
+            pods=Directory(dependencies.informer.pods),
             book=self.book,
             observer=observer,
             on_report=self._take_report,
@@ -68,7 +73,7 @@ class Publishing:
         peers = ServiceAccount(settings.namespace, settings.service_account)
         shares = Shares(per_address=settings.sidecars.connections_per_address)
         self._server = ConfigServer(context, self._tokens, peers, shares)
-        common.news.on_pod_gone = self._forget
+        dependencies.informer.on_pod_gone = self._forget
 
     def tasks(self) -> Tasks:
         """What has to run; connections are served from `start` on."""

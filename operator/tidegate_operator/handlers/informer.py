@@ -1,4 +1,4 @@
-"""News: what handlers and lists bring, taken into the index, and who has to be told.
+"""The informer: what watches and lists bring is taken into the index, and who waits for it is told.
 
 A change is marked, never carried: whoever waits looks at the whole index when it wakes.
 """
@@ -63,7 +63,7 @@ class Marks:
         return change
 
 
-class News:
+class Informer:
     """The index, and the marks for the two who work from it."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class News:
         """Newest resourceVersion per kind that the watch has told, lists of ours and answers to writes left aside."""
 
     def __repr__(self) -> str:
-        return f"<News {self.objects!r} {self.pods!r}>"
+        return f"<Informer {self.objects!r} {self.pods!r}>"
 
     @property
     def unlisted(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tidegate_operator.api.aipolicy import AIPolicySpec
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.owners import TARGET_KINDS, Owners, TargetName
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.objects import Change
 from tidegate_operator.index.pods import Owner
 from tidegate_policy.model import ObjectRef
@@ -19,18 +19,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Owning:
+class OwnerResolver:
     """Asks for owners.
 
     Attributes:
-        news: the pods that have owners, and takes the answers.
+        informer: the pods that have owners, and takes the answers.
         owners: asks.
         compiled: set after each compile: there may be new targets.
         period_ms: see settings, `owners_ms`.
         retry_ms: pause after a question that was not answered.
     """
 
-    news: News
+    informer: Informer
     owners: Owners
     compiled: asyncio.Event
     period_ms: int
@@ -39,18 +39,18 @@ class Owning:
     async def follow_pods(self) -> None:
         """Look up the owners of new pods, for as long as the process lives."""
         while True:
-            await self.news.pods_changed.wait()
-            self.news.pods_changed.clear()
+            await self.informer.pods_changed.wait()
+            self.informer.pods_changed.clear()
             await self.settle()
 
     async def settle(self) -> None:
         """Return when the workload of every pod is known."""
-        while unknown := self.news.pods.unknown_owners():
+        while unknown := self.informer.pods.unknown_owners():
             async with asyncio.TaskGroup() as questions:
                 answers = [questions.create_task(self._ask(space, owner)) for space, owner in unknown]
             if not all(answer.result() for answer in answers):
                 await asyncio.sleep(self.retry_ms / 1000)
-            self.news.compiling.mark(Change.CONTENT)
+            self.informer.compiling.mark(Change.CONTENT)
 
     async def _ask(self, namespace: str, owner: Owner) -> bool:
         try:
@@ -58,7 +58,7 @@ class Owning:
         except ClusterError as error:
             _log.log(error.level, "the owner of %s %s/%s: %s", owner.kind, namespace, owner.name, error)
             return False
-        self.news.pods.learn(owner.uid, above)
+        self.informer.pods.learn(owner.uid, above)
         return True
 
     async def follow_targets(self) -> None:
@@ -81,7 +81,8 @@ class Owning:
     async def look_for_new(self) -> bool:
         """Look for targets that have not been looked for; False when the API server did not answer."""
         with_pods = {
-            (workload.namespace, workload.kind, workload.name) for workload in self.news.pods.by_workload()
+            (workload.namespace, workload.kind, workload.name)
+            for workload in self.informer.pods.by_workload()
         }
         names = {name for names in self._targets().values() for name in names if name not in with_pods}
         return await self._look(lambda: self.owners.look_for_new(names))
@@ -89,7 +90,8 @@ class Owning:
     def undecided(self) -> frozenset[ObjectRef]:
         """Policies of which nobody can say yet whether their targets exist."""
         with_pods = {
-            (workload.namespace, workload.kind, workload.name) for workload in self.news.pods.by_workload()
+            (workload.namespace, workload.kind, workload.name)
+            for workload in self.informer.pods.by_workload()
         }
         return frozenset(
             ref
@@ -104,12 +106,12 @@ class Owning:
             _log.log(error.level, "targets of policies could not be looked for: %s", error)
             return False
         if is_changed:
-            self.news.compiling.mark(Change.CONTENT)
+            self.informer.compiling.mark(Change.CONTENT)
         return True
 
     def _targets(self) -> dict[ObjectRef, tuple[TargetName, ...]]:
         targets = {}
-        for held in self.news.objects.held.values():
+        for held in self.informer.objects.held.values():
             spec = held.stored.spec
             if isinstance(spec, AIPolicySpec):
                 targets[held.ref] = tuple(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate_operator.cluster.writer import StatusWriter
-from tidegate_operator.handlers.bare_pods import BarePods
-from tidegate_operator.handlers.news import News
-from tidegate_operator.handlers.reconcile import Compiled
+from tidegate_operator.handlers.bare_pod_counter import BarePodCounter
+from tidegate_operator.handlers.informer import Informer
+from tidegate_operator.handlers.reconciler import Compiled
 from tidegate_operator.publish.acks import Expected, Lag, Summary, objects_in, summarise
 from tidegate_operator.publish.hearing import Hearing
 from tidegate_operator.publish.reports import ReportBook
@@ -28,12 +28,12 @@ _WORDS = {
 
 
 @dataclass(slots=True)
-class Statuses:
+class StatusPlanner:
     """Tells the writer what to write, while this replica may write.
 
     Attributes:
         compiled: the newest compile; None before the first one.
-        news: the pods.
+        informer: the pods.
         book: what sidecars said.
         writer: is told.
         undecided: objects of which nobody can say yet what to write.
@@ -44,11 +44,11 @@ class Statuses:
     """
 
     compiled: Callable[[], Compiled | None]
-    news: News
+    informer: Informer
     book: ReportBook
     writer: StatusWriter
     undecided: Callable[[], frozenset[ObjectRef]]
-    bare_pods: BarePods
+    bare_pods: BarePodCounter
     hearing: Hearing
     may_write: Callable[[], bool]
     period_ms: int
@@ -66,7 +66,7 @@ class Statuses:
             await asyncio.sleep(self.period_ms / 1000)
             now_ns, may_write = time.monotonic_ns(), self.may_write()
             self.book.expire(now_ns)
-            begun = self.news.pods.take_begun()
+            begun = self.informer.pods.take_begun()
             self.hearing.begun(begun, now_ns)
             self.hearing.leading(now_ns, is_leading=may_write)
             self._is_stale |= self.hearing.look(now_ns) or bool(begun)
@@ -96,7 +96,7 @@ class Statuses:
         self.writer.want(self._memo.statuses(facts))
 
     def _expected(self, compiled: Compiled) -> Iterator[Expected[ObjectRef]]:
-        for workload, pods in self.news.pods.by_workload().items():
+        for workload, pods in self.informer.pods.by_workload().items():
             key = compiled.compilation.workloads.get(workload)
             if key is None:
                 continue  # the compile that takes it in has begun

@@ -15,10 +15,10 @@ from tidegate_operator.api.kinds import KINDS as OURS
 from tidegate_operator.cluster.client import Access, object_path
 from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.cluster.stream import watching_session
-from tidegate_operator.handlers import watching
-from tidegate_operator.handlers.common import Common
-from tidegate_operator.handlers.news import KINDS, POD
-from tidegate_operator.handlers.relisting import Periods, Relisting
+from tidegate_operator.handlers import watch_engine
+from tidegate_operator.handlers.dependencies import Dependencies
+from tidegate_operator.handlers.informer import KINDS, POD
+from tidegate_operator.handlers.resync import Periods, Resync
 from tidegate_operator.index.objects import NAMESPACE
 from tidegate_policy.envelope import AsOf
 
@@ -39,16 +39,18 @@ MAX_THREADS: Final = 4
 _log = logging.getLogger(__name__)
 
 
-class Watches:
+class WatchSupervisor:
     """Keeps the index up to date."""
 
-    def __init__(self, common: Common, access: Access, on_fall: Callable[[str, int, int], None]) -> None:
+    def __init__(
+        self, dependencies: Dependencies, access: Access, on_fall: Callable[[str, int, int], None]
+    ) -> None:
         """Nothing is watched yet; `on_fall` is told kind, version before and now when versions have fallen."""
-        settings = common.settings
+        settings = dependencies.settings
         self._settings = settings
         self._access = access
-        self._news = common.news
-        self._metrics = common.metrics
+        self._informer = dependencies.informer
+        self._metrics = dependencies.metrics
         self._stop = asyncio.Event()
         self._sessions: list[aiohttp.ClientSession] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,18 +63,23 @@ class Watches:
             pause_ms=settings.lists.relist_pause_ms,
             retry_max_ms=settings.api_server.retry_max_ms,
         )
-        self._relisting = Relisting(
-            common.client, common.news, common.metrics, periods, paths=PATHS, on_fall=on_fall
+        self._resync = Resync(
+            dependencies.client,
+            dependencies.informer,
+            dependencies.metrics,
+            periods,
+            paths=PATHS,
+            on_fall=on_fall,
         )
 
     def lists(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Tasks that list."""
         for kind in PATHS:
-            yield f"list of {kind}", self._relisting.follow(kind)
+            yield f"list of {kind}", self._resync.follow(kind)
 
     async def listed(self) -> None:
         """Return when every kind has been listed once."""
-        await self._news.listed.wait()
+        await self._informer.listed.wait()
 
     async def watch(self) -> None:
         """Watch until `stop`. Where kopf ends by itself it is begun again, after a pause that grows while it ends soon.
@@ -81,23 +88,23 @@ class Watches:
             WatchingEndedError: it left too many of its threads behind, which a new process is rid of.
         """
         self._loop = asyncio.get_running_loop()
-        pauses = iter(watching.Pauses(LONGEST_PAUSE_S))
+        pauses = iter(watch_engine.Pauses(LONGEST_PAUSE_S))
         while True:
             begun_ns = time.monotonic_ns()
             self.liveness.begin(begun_ns)
             self.is_running = True
             try:
                 await self._watch_once()
-            except watching.WatchingEndedError as error:
-                if watching.threads() > MAX_THREADS:
+            except watch_engine.WatchingEndedError as error:
+                if watch_engine.threads() > MAX_THREADS:
                     raise
                 if time.monotonic_ns() - begun_ns > STEADY_NS:
-                    pauses = iter(watching.Pauses(LONGEST_PAUSE_S))
+                    pauses = iter(watch_engine.Pauses(LONGEST_PAUSE_S))
                 await self._pause(next(pauses), error)
             if self._stop.is_set():
                 return
 
-    async def _pause(self, pause_s: float, error: watching.WatchingEndedError) -> None:
+    async def _pause(self, pause_s: float, error: watch_engine.WatchingEndedError) -> None:
         """Wait before the next beginning; lists tell meanwhile what has changed."""
         self.problem = str(error)
         self._metrics.watch_restarts.inc()
@@ -107,13 +114,13 @@ class Watches:
                 await self._stop.wait()
         except TimeoutError:
             for kind in PATHS:
-                self._relisting.ask(kind)
+                self._resync.ask(kind)
 
     async def _watch_once(self) -> None:
         settings = self._settings
-        await watching.watch(
-            watching.registry(self._news, self.liveness, self._log_in),
-            watching.kopf_settings(
+        await watch_engine.watch(
+            watch_engine.registry(self._informer, self.liveness, self._log_in),
+            watch_engine.kopf_settings(
                 length_ms=settings.watch.length_ms,
                 inactivity_ms=settings.watch.inactivity_ms,
                 request_ms=settings.api_server.request_ms,
@@ -129,10 +136,10 @@ class Watches:
 
     def catch_up(self, ahead: AsOf) -> None:
         """A sidecar has been told more; a list shows whether there is more, or etcd was restored."""
-        mine = self._news.objects.versions
+        mine = self._informer.objects.versions
         for kind, version in ahead.versions:
             if kind in PATHS and version > mine.get(kind, 0):
-                self._relisting.ask(kind, at_least=version)
+                self._resync.ask(kind, at_least=version)
 
     def count(self) -> None:
         """Bring the ages of the watches into the metrics."""
@@ -152,4 +159,4 @@ class Watches:
         """A list tells what is there; what is there no more, ours has to find out."""
         self.problem = ""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._relisting.ask, kind)
+            self._loop.call_soon_threadsafe(self._resync.ask, kind)

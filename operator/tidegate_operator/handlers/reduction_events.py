@@ -25,7 +25,7 @@ MAX_DUE: Final = 256
 _PERIOD_NS: Final = 3_600_000_000_000
 
 
-class Reductions:
+class ReductionEvents:
     """Posts an event about one pod of each workload."""
 
     def __init__(

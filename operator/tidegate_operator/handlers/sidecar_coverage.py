@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
 from tidegate_operator.inject.coverage import Count, Lack, WorkloadName, injected_pods
@@ -46,7 +46,7 @@ class _Regarding(NamedTuple):
 
 
 @dataclass(slots=True)
-class Covering:
+class SidecarCoverage:
     """Counts, and tells.
 
     The whole cluster is counted now and then. In between, only namespaces are in which pods lacked a sidecar at the last count,
@@ -54,7 +54,7 @@ class Covering:
 
     Attributes:
         client: is asked.
-        news: namespaces, and the pods that have a sidecar.
+        informer: namespaces, and the pods that have a sidecar.
         metrics: take the counts.
         may_write: whether it is for this replica to do.
         excluded: namespaces in which nothing is ever injected: Tidegate's own, and see settings, `excluded_namespaces`.
@@ -64,7 +64,7 @@ class Covering:
     """
 
     client: ClusterClient
-    news: News
+    informer: Informer
     metrics: Metrics
     may_write: Callable[[], bool]
     excluded: Collection[str]
@@ -107,7 +107,7 @@ class Covering:
         """One count, and what is to be told after it. A count that fails changes nothing."""
         now_s = asyncio.get_running_loop().time()
         is_whole = now_s >= self._whole_at_s
-        count = Count(self.news.objects.namespaces, self.excluded)
+        count = Count(self.informer.objects.namespaces, self.excluded)
         places = ("",) if is_whole else self._in_question(count.asking)
         try:
             for place in places:
@@ -130,7 +130,7 @@ class Covering:
             self._rounds |= dict.fromkeys(places, max(self._rounds.values(), default=0) + 1)
         self._asking = count.asking
         self._shortfalls.counted(self._lacking)
-        injected = injected_pods(self.news.pods.by_workload())
+        injected = injected_pods(self.informer.pods.by_workload())
         for name in tuple(self._shortfalls.due(injected)):
             if not self.may_write():
                 return

@@ -22,8 +22,8 @@ from urllib.parse import quote
 
 from tidegate_operator.cluster.client import METADATA_LIST, Answer, ClusterClient
 from tidegate_operator.cluster.errors import ClusterError, UnstableListError
-from tidegate_operator.handlers.news import POD, News
-from tidegate_operator.handlers.watching import INJECTED_PODS
+from tidegate_operator.handlers.informer import POD, Informer
+from tidegate_operator.handlers.watch_engine import INJECTED_PODS
 from tidegate_operator.index.objects import NAMESPACE
 from tidegate_operator.index.pods import NOT_ENDED
 from tidegate_operator.telemetry.metrics import Metrics
@@ -43,13 +43,13 @@ class Periods:
     retry_max_ms: int
 
 
-class Relisting:
+class Resync:
     """Lists kinds."""
 
     def __init__(
         self,
         client: ClusterClient,
-        news: News,
+        informer: Informer,
         metrics: Metrics,
         periods: Periods,
         *,
@@ -60,14 +60,14 @@ class Relisting:
 
         Args:
             client: is asked.
-            news: takes the lists in.
+            informer: takes the lists in.
             metrics: count.
             periods: how often.
             paths: kind to the path of its collection.
             on_fall: called with kind, version before and version now, when a kind's versions have fallen.
         """
         self._client = client
-        self._news = news
+        self._informer = informer
         self._metrics = metrics
         self._periods = periods
         self._paths = paths
@@ -87,7 +87,7 @@ class Relisting:
         while True:
             is_asked = await self._wait(kind, 0 if due else self._jittered(self._periods.relist_ms))
             self._asked[kind].clear()
-            is_first = kind in self._news.unlisted
+            is_first = kind in self._informer.unlisted
             try:
                 missed, version = await self._list(kind)
             except ClusterError as error:
@@ -99,7 +99,7 @@ class Relisting:
                 continue
             failures, due = 0, False
             await asyncio.sleep(self._periods.pause_ms / 1000)
-            if missed and not is_first and not is_asked and self._news.told_versions[kind] < version:
+            if missed and not is_first and not is_asked and self._informer.told_versions[kind] < version:
                 self._tell(kind, missed)
 
     async def _wait(self, kind: str, at_most_s: float) -> bool:
@@ -113,8 +113,8 @@ class Relisting:
 
     async def _list(self, kind: str) -> tuple[tuple[str, ...], int]:
         """List once; what was news, and the newest version of it."""
-        is_first = kind in self._news.unlisted
-        before = max(self._news.objects.versions.get(kind, 0), self._at_least[kind])
+        is_first = kind in self._informer.unlisted
+        before = max(self._informer.objects.versions.get(kind, 0), self._at_least[kind])
         answer = await self._read(kind, is_whole=is_first)
         if answer.version < before:
             # a list that began after `before` had been seen cannot be older, in one history; once may be a bad answer
@@ -123,7 +123,7 @@ class Relisting:
             self._on_fall(kind, before, answer.version)
             return (), 0
         if is_first or kind == NAMESPACE:
-            missed = self._news.relisted(kind, answer.items, answer.version)
+            missed = self._informer.relisted(kind, answer.items, answer.version)
         else:
             answer, missed = await self._take_metadata(kind, answer)
         if is_first:
@@ -138,20 +138,20 @@ class Relisting:
 
     async def _take_metadata(self, kind: str, answer: Answer) -> tuple[Answer, tuple[str, ...]]:
         """Read what is newer than known, and take it in; the list, and what had been missed."""
-        newer = [item["metadata"] for item in answer.items if self._news.lacks(kind, item["metadata"])]
+        newer = [item["metadata"] for item in answer.items if self._informer.lacks(kind, item["metadata"])]
         if len(newer) > MAX_READ:
             whole = await self._read(kind, is_whole=True)
             if whole.version < answer.version:
                 raise UnstableListError(
                     f"two lists of {kind} in a row fell from {answer.version} to {whole.version}"
                 )
-            return whole, self._news.relisted(kind, whole.items, whole.version)
+            return whole, self._informer.relisted(kind, whole.items, whole.version)
         documents = [await self._client.find(self._path_of(kind, metadata)) for metadata in newer]
         unchanged = {str(item["metadata"]["uid"]) for item in answer.items} - {
             str(metadata["uid"]) for metadata in newer
         }
         present = [document for document in documents if document is not None]
-        return answer, self._news.relisted(kind, present, answer.version, unchanged)
+        return answer, self._informer.relisted(kind, present, answer.version, unchanged)
 
     def _path_of(self, kind: str, metadata: Mapping[str, Any]) -> str:
         base, _, plural = self._paths[kind].rpartition("/")

@@ -45,7 +45,7 @@ class TrustStore(Protocol):
         ...
 
 
-class Injecting:
+class WebhookTrust:
     """`run` is the body of one task; it does something only while this replica leads."""
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Final
 from tidegate_operator.api.aipolicy import TargetKind
 from tidegate_operator.cluster.client import METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
 from tidegate_operator.status.population import (
     Governed,
@@ -33,12 +33,12 @@ _BARE: Final = f"{INJECTED_LABEL}!=true"
 
 
 @dataclass(slots=True)
-class BarePods:
+class BarePodCounter:
     """Asks about new targets at once, about all of them now and then.
 
     Attributes:
         client: is asked.
-        news: policies, and the pods that have a sidecar.
+        informer: policies, and the pods that have a sidecar.
         may_write: whether anybody needs the answers.
         on_answer: called when a count has changed.
         period_ms: see settings, `owners_ms`.
@@ -47,7 +47,7 @@ class BarePods:
     """
 
     client: ClusterClient
-    news: News
+    informer: Informer
     may_write: Callable[[], bool]
     on_answer: Callable[[], None]
     period_ms: int
@@ -61,14 +61,14 @@ class BarePods:
 
     def governed(self) -> Governed:
         """Pods with a sidecar, of each target."""
-        pods = {workload: len(pods) for workload, pods in self.news.pods.by_workload().items()}
-        return governed(self.news.objects.held.values(), pods)
+        pods = {workload: len(pods) for workload, pods in self.informer.pods.by_workload().items()}
+        return governed(self.informer.objects.held.values(), pods)
 
     def undecided(self, counts: Governed) -> frozenset[ObjectRef]:
         """Policies of whose targets it is not known whether they have pods."""
         return frozenset(
             held.ref
-            for held in self.news.objects.held.values()
+            for held in self.informer.objects.held.values()
             if any(
                 not counts.get(place, 0) and place not in self.counts
                 for place in places_of(held.ref, held.stored)
@@ -95,7 +95,7 @@ class BarePods:
 
     def _asked(self) -> frozenset[Place]:
         """Targets without a governed pod; the counts of others are forgotten, and all of them by a replica that does not lead."""
-        held = self.news.objects.held.values()
+        held = self.informer.objects.held.values()
         asked = questions(held, self.governed()) if self.may_write() else frozenset()
         for place in self.counts.keys() - asked:
             del self.counts[place]
@@ -135,7 +135,7 @@ class BarePods:
         others = [place for place in places if place not in by_account]
         if not others:
             return
-        tally = Tally(others, selectors(self.news.objects.held.values()))
+        tally = Tally(others, selectors(self.informer.objects.held.values()))
         async for page in self.client.pages(path, labels=_BARE, fields=NOT_ENDED, accept=METADATA_LIST):
             tally.take(page)
         self._answer(tally.counts)

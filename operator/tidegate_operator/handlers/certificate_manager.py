@@ -14,28 +14,28 @@ from tidegate_operator.cluster.client import Access, ClusterClient
 from tidegate_operator.cluster.object_watch import ObjectWatch
 from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
 from tidegate_operator.cluster.webhooks import WEBHOOK_CONFIGURATIONS, WebhookStore
-from tidegate_operator.handlers.common import Common
-from tidegate_operator.handlers.injecting import Injecting
+from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.part import Tasks
+from tidegate_operator.handlers.webhook_trust import WebhookTrust
 from tidegate_operator.settings import Settings
 
 
-class Certifying:
+class CertificateManager:
     """Keeps certificates, or follows those that somebody else keeps."""
 
     def __init__(
         self,
-        common: Common,
+        dependencies: Dependencies,
         access: Access,
         client: ClusterClient,
         on_files: Callable[[Bundle | ServerFiles], None],
     ) -> None:
         """Nothing is read yet; `client` is for this part alone, and `on_files` takes what is to be served with."""
-        settings, elector = common.settings, common.elector
+        settings, elector = dependencies.settings, dependencies.elector
         interval_s = settings.certificates.period_ms / 1000
         names = service_names(settings, settings.service)
         self._keeper: CertificateKeeper | FolderKeeper
-        self._injecting: Injecting | None = None
+        self._webhook_trust: WebhookTrust | None = None
         self._watches: tuple[ObjectWatch, ...] = ()
         if settings.certificates.folder:
             self._keeper = FolderKeeper(
@@ -52,7 +52,7 @@ class Certifying:
             interval_s=interval_s,
         )
         configuration = settings.injector.webhook_configuration
-        self._injecting = Injecting(
+        self._webhook_trust = WebhookTrust(
             SecretStore(client, settings.namespace, INJECTOR_CERTIFICATES),
             WebhookStore(client, configuration) if configuration else None,
             Plan(names=service_names(settings, settings.injector.service), addresses=addresses),
@@ -66,7 +66,7 @@ class Certifying:
                     access,
                     collection,
                     configuration,
-                    on_news=self._injecting.wake,
+                    on_news=self._webhook_trust.wake,
                     length_ms=settings.watch.length_ms,
                     inactivity_ms=settings.watch.inactivity_ms,
                     retry_max_ms=settings.api_server.retry_max_ms,
@@ -84,15 +84,15 @@ class Certifying:
     def tasks(self) -> Tasks:
         """Look after certificates."""
         yield "certificates", self._keeper.run()
-        if self._injecting is not None:
-            yield "certificates of the injector", self._injecting.run()
+        if self._webhook_trust is not None:
+            yield "certificates of the injector", self._webhook_trust.run()
         for number, watch in enumerate(self._watches, 1):
             yield f"watch of webhook configuration {number}", watch.run()
 
     def lead_changed(self) -> None:
         """Look at once: each look asks whether this replica leads."""
-        if self._injecting is not None:
-            self._injecting.wake()
+        if self._webhook_trust is not None:
+            self._webhook_trust.wake()
 
     @property
     def waiting_for(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tidegate_operator.cluster.client import ClusterClient
 from tidegate_operator.cluster.pace import Pace
 from tidegate_operator.cluster.writer import StatusWriter
-from tidegate_operator.handlers.bare_pods import BarePods
-from tidegate_operator.handlers.common import Common
+from tidegate_operator.handlers.bare_pod_counter import BarePodCounter
+from tidegate_operator.handlers.config_pipeline import ConfigPipeline
+from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.part import Tasks
-from tidegate_operator.handlers.statuses import Statuses
-from tidegate_operator.handlers.work import Work
+from tidegate_operator.handlers.status_planner import StatusPlanner
 from tidegate_operator.publish.hearing import Hearing
 from tidegate_operator.publish.reports import ReportBook
 
@@ -17,36 +17,38 @@ WRITERS = 4
 """Statuses that are written at the same time."""
 
 
-class Conditions:
+class StatusReporter:
     """Writes the status of objects."""
 
-    def __init__(self, common: Common, client: ClusterClient, work: Work, book: ReportBook) -> None:
+    def __init__(
+        self, dependencies: Dependencies, client: ClusterClient, work: ConfigPipeline, book: ReportBook
+    ) -> None:
         """Nothing is written yet; `client` is for this part alone."""
-        settings, elector, news = common.settings, common.elector, common.news
+        settings, elector, informer = dependencies.settings, dependencies.elector, dependencies.informer
         self._writer = StatusWriter(
             client=client,
-            objects=news.objects,
-            metrics=common.metrics,
+            objects=informer.objects,
+            metrics=dependencies.metrics,
             may_write=lambda: elector.is_leading,
-            on_written=news.seen,
+            on_written=informer.seen,
             identity=elector.identity,
             pace=Pace(burst=settings.status.burst, interval_ms=settings.status.interval_ms),
             retry_ms=settings.status.retry_ms,
         )
-        self._bare_pods = BarePods(
+        self._bare_pods = BarePodCounter(
             client=client,
-            news=news,
+            informer=informer,
             may_write=lambda: elector.is_leading,
             on_answer=self._mark,
             period_ms=settings.lists.owners_ms,
             retry_ms=settings.status.retry_ms,
         )
-        self._statuses = Statuses(
+        self._planner = StatusPlanner(
             compiled=lambda: work.reconciler.compiled,
-            news=news,
+            informer=informer,
             book=book,
             writer=self._writer,
-            undecided=work.owning.undecided,
+            undecided=work.owner_resolver.undecided,
             bare_pods=self._bare_pods,
             hearing=Hearing(settings.sidecars.hearing_ms * 1_000_000),
             may_write=lambda: elector.is_leading,
@@ -59,7 +61,7 @@ class Conditions:
     def tasks(self) -> Tasks:
         """Gather, and write."""
         yield "pods of targets without a sidecar", self._bare_pods.run()
-        yield "statuses", self._statuses.run()
+        yield "statuses", self._planner.run()
         for number in range(WRITERS):
             yield f"status writer {number}", self._writer.work()
 
@@ -75,4 +77,4 @@ class Conditions:
         self._mark()
 
     def _mark(self) -> None:
-        self._statuses.mark()
+        self._planner.mark()

@@ -6,7 +6,7 @@ indices (their first fill grows with the square of the objects), peering (it pau
 admission server, its event posting, and the scanning of all kinds and namespaces.
 
 kopf ends as a whole on errors that it does not expect: a definition is deleted, a right is taken away. Then it is begun
-again, with all of its state new, while configurations go on being served (`watches.py`).
+again, with all of its state new, while configurations go on being served (`watch_supervisor.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import kopf
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.kinds import KINDS as OURS
 from tidegate_operator.cluster.liveness import Liveness
-from tidegate_operator.handlers.news import POD, News
+from tidegate_operator.handlers.informer import POD, Informer
 from tidegate_operator.index.objects import NAMESPACE
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_runtime.loop import EventLoop
@@ -89,21 +89,21 @@ def kopf_settings(
 
 
 def registry(
-    news: News, liveness: Liveness, login: Callable[[], tuple[str, aiohttp.ClientSession]]
+    informer: Informer, liveness: Liveness, login: Callable[[], tuple[str, aiohttp.ClientSession]]
 ) -> kopf.OperatorRegistry:
     """All handlers, in a registry of their own.
 
     Args:
-        news: takes what happens, in the loop of whoever calls this.
+        informer: takes what happens, in the loop of whoever calls this.
         liveness: is told of each event.
         login: the server's URL, and a session to it in the loop that it is called in.
     """
     handlers = kopf.OperatorRegistry()
     _register_login(handlers, login)
     for kind in OURS.values():
-        _register(handlers, news, liveness, kind.name, (GROUP, VERSION, kind.plural))
-    _register(handlers, news, liveness, NAMESPACE, ("", "v1", "namespaces"))
-    _register(handlers, news, liveness, POD, ("", "v1", "pods"))
+        _register(handlers, informer, liveness, kind.name, (GROUP, VERSION, kind.plural))
+    _register(handlers, informer, liveness, NAMESPACE, ("", "v1", "namespaces"))
+    _register(handlers, informer, liveness, POD, ("", "v1", "pods"))
     return handlers
 
 
@@ -118,7 +118,7 @@ def _register_login(
 
 def _register(
     handlers: kopf.OperatorRegistry,
-    news: News,
+    informer: Informer,
     liveness: Liveness,
     kind: str,
     resource: tuple[str, str, str],
@@ -128,7 +128,7 @@ def _register(
     @kopf.on.event(*resource, registry=handlers, id=resource[2])
     async def take(event: kopf.RawEvent, **_: Any) -> None:
         liveness.heard(kind, time.monotonic_ns())
-        loop.call_soon_threadsafe(news.told, kind, event["type"], event["object"])
+        loop.call_soon_threadsafe(informer.told, kind, event["type"], event["object"])
 
 
 async def watch(

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.last_good import LastGoodStore
-from tidegate_operator.handlers.news import News
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.part import Tasks
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Keeping:
+class LastGoodWriter:
     """Persists last good forms.
 
     Attributes:
         store: writes them.
-        news: the forms.
+        informer: the forms.
         may_write: whether it is for this replica to do.
         confirm: asks the cluster the same: a form that is dropped is lost.
         period_ms: see settings, `last_good_ms`.
@@ -30,7 +30,7 @@ class Keeping:
     """
 
     store: LastGoodStore
-    news: News
+    informer: Informer
     may_write: Callable[[], bool]
     confirm: Callable[[], Awaitable[bool]]
     period_ms: int
@@ -59,7 +59,7 @@ class Keeping:
             try:
                 if not await self.confirm():
                     continue
-                await self.store.write(self.news.objects.last_good)
+                await self.store.write(self.informer.objects.last_good)
             except ClusterError as error:
                 _log.log(error.level, "last good forms could not be persisted: %s", error)
                 await asyncio.sleep(self.retry_ms / 1000)

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate_operator.index.snapshot import Namespace, Workload
-from tidegate_operator.inject.coverage import Count, Lack, Sample, WorkloadName, injected_pods
-from tidegate_operator.inject.names import CONTAINER, INJECT
-from tidegate_operator.inject.shortfall import (
+from tidegate_operator.coverage.count import Count, Lack, Sample, WorkloadName, injected_pods
+from tidegate_operator.coverage.shortfall import (
     MAX_AT_ONCE,
     PATIENCE,
     PATIENCE_ON_THE_WAY,
@@ -22,6 +20,8 @@ from tidegate_operator.inject.shortfall import (
     examine,
     note,
 )
+from tidegate_operator.index.snapshot import Namespace, Workload
+from tidegate_operator.inject.names import CONTAINER, INJECT
 
 CHAT = WorkloadName("team", "Deployment", "chat")
 ENABLED, DISABLED = {INJECT: "enabled"}, {INJECT: "disabled"}

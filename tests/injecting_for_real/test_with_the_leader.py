@@ -36,11 +36,11 @@ from tidegate_operator.cluster.client import Access, ClusterClient
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
 from tidegate_operator.cluster.secrets import INJECTOR_CERTIFICATES, SecretStore
 from tidegate_operator.cluster.webhooks import WebhookStore
+from tidegate_operator.coverage.count import Lack, Sample, WorkloadName
+from tidegate_operator.coverage.shortfall import RESTART_REQUIRED, Finding, note
 from tidegate_operator.handlers.webhook_trust import WebhookTrust
 from tidegate_operator.inject.configuration import NAME
-from tidegate_operator.inject.coverage import Lack, Sample, WorkloadName
 from tidegate_operator.inject.names import INJECT
-from tidegate_operator.inject.shortfall import RESTART_REQUIRED, Finding, note
 
 ENABLED = {"annotations": {INJECT: "enabled"}}
 

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
+from tidegate_operator.coverage.count import Count, Lack, WorkloadName, injected_pods
+from tidegate_operator.coverage.shortfall import Shortfalls, examine, note
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.part import Tasks
 from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
-from tidegate_operator.inject.coverage import Count, Lack, WorkloadName, injected_pods
-from tidegate_operator.inject.shortfall import Shortfalls, examine, note
 from tidegate_operator.telemetry.metrics import Metrics
 from tidegate_policy.model import ObjectRef
 

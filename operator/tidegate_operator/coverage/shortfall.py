@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from tidegate_operator.inject.coverage import Lack, WorkloadName
+from tidegate_operator.coverage.count import Lack, WorkloadName
 from tidegate_operator.inject.decide import UNPROTECTED, Deny, DenyReason, Skip, decide
 from tidegate_operator.inject.document import Document
 from tidegate_operator.inject.names import INJECT

@@ -20,7 +20,10 @@ _OBJECTS: Final[Mapping[str, object]] = {
     "maxItems": 64,
     "items": {
         "type": "object",
-        "properties": {"name": {"description": "Name of what is meant.", "type": "string", "maxLength": 253}},
+        "properties": {
+            "name": {"description": "Name of what is meant.", "type": "string", "maxLength": 253},
+            "namespace": {"description": "Namespace of what is meant.", "type": "string", "maxLength": 63},
+        },
     },
     "x-kubernetes-list-type": "atomic",
 }

@@ -44,7 +44,7 @@ BAD_OBJECTS = {
         "per: 1 minute",
         (
             "p.yaml:8: AIPolicy/chat: spec.rateLimits[0].per: '1 minute' is not a duration; "
-            "write a positive number and a unit: 250ms, 30s, 5m, 24h, 90d; did you mean 1m?"
+            "write positive numbers with their units, the largest first: 250ms, 30s, 1h30m, 90d; did you mean 1m?"
         ),
     ),
     "a duration without unit": (

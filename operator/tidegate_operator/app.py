@@ -28,7 +28,7 @@ from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.last_good_writer import LastGoodWriter
 from tidegate_operator.handlers.part import Part
-from tidegate_operator.handlers.sealing import Sealing
+from tidegate_operator.handlers.seal_keeper import SealKeeper
 from tidegate_operator.handlers.sidecar_coverage import SidecarCoverage
 from tidegate_operator.handlers.status_reporter import WRITERS, StatusReporter
 from tidegate_operator.handlers.watch_supervisor import WatchSupervisor
@@ -98,13 +98,13 @@ class Operator:
             metrics=self._metrics,
         )
         self._watches = WatchSupervisor(dependencies, access, self._versions_fell)
-        self._sealing = Sealing(
+        self._seal_keeper = SealKeeper(
             store=SecretStore(clients.make("seals", at_once=1), settings.namespace, SEALS),
             may_write=lambda: self._elector.is_leading,
             confirm=self._elector.confirm,
             interval_s=settings.certificates.period_ms / 1000,
         )
-        self._publisher = ConfigPublisher(dependencies, self._catch_up, lambda: self._sealing.seals)
+        self._publisher = ConfigPublisher(dependencies, self._catch_up, lambda: self._seal_keeper.seals)
         last_good = LastGoodStore(clients.make("last-good", at_once=1), settings.namespace, self._metrics)
         self._pipeline = ConfigPipeline(dependencies, self._publisher.board, last_good)
         self._certificates = CertificateManager(
@@ -167,7 +167,7 @@ class Operator:
         for name, work in (
             *self._watches.lists(),
             *self._certificates.tasks(),
-            *self._sealing.tasks(),
+            *self._seal_keeper.tasks(),
             *self._publisher.tasks(),
         ):
             start(name, work)
@@ -184,7 +184,7 @@ class Operator:
         self._wait_for(self._certificates.waiting_for)
         await self._certificates.ready()
         self._wait_for("there is no key for seals yet: the holder of the Lease makes it")
-        await self._sealing.ready()
+        await self._seal_keeper.ready()
         address = await self._publisher.start()
         if not self._elector.address:
             self._elector.address = str(address)

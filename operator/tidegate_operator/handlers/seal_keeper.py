@@ -20,7 +20,7 @@ FIRST_S = 0.5
 
 
 @dataclass(slots=True)
-class Sealing:
+class SealKeeper:
     """Keeps the keys.
 
     Attributes:

@@ -91,16 +91,18 @@ def test_with_the_rights_of_the_chart_a_policy_is_accepted(release: Release, tea
     )
 
 
-def test_with_cert_manager_the_operator_needs_no_secret_and_no_webhook(
+def test_with_cert_manager_the_operator_needs_no_secret_but_the_keys_of_seals_and_no_webhook(
     release: Release, team: Namespace, tmp_path: Path
 ) -> None:
     """The rights that the chart gives then are enough, and a Secret's folder is where certificates come from."""
     objects = copy.deepcopy(release.helm.render(profile="cert-manager", namespace=team.name))
     roles = [objects[kind, "tidegate-operator"] for kind in ("ClusterRole", "Role")]
     rules = [rule for role in roles for rule in role["rules"]]
-    assert not {"secrets", "mutatingwebhookconfigurations"} & {
-        it for rule in rules for it in rule.get("resources", ())
-    }
+    resources = {it for rule in rules for it in rule.get("resources", ())}
+    assert not {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"} & resources
+    secrets = [rule for rule in rules if "secrets" in rule.get("resources", ())]
+    assert [rule["verbs"] for rule in secrets if "resourceNames" not in rule] == [["create"]]
+    assert {it for rule in secrets for it in rule.get("resourceNames", ())} == {"tidegate-seals"}
     bindings = [objects[kind, "tidegate-operator"] for kind in ("ClusterRoleBinding", "RoleBinding")]
     for item in (*roles, *bindings):  # beside the release that is there, so by other names
         item["metadata"] = {"name": team.name, "namespace": item["metadata"].get("namespace", "")}

@@ -134,7 +134,7 @@ def test_the_default_is_what_the_page_says(helm: Helm) -> None:
         "PodDisruptionBudget": 2,
         "Service": 2,
         "ServiceAccount": 2,
-        "ClusterRole": 1 + 3,
+        "ClusterRole": 1 + 4,
         "ClusterRoleBinding": 1,
         "Role": 1,
         "RoleBinding": 1,

@@ -237,6 +237,15 @@ def test_replicas_that_know_other_authorities_agree_while_they_share_one() -> No
     assert not verified(stored, replace(PLATFORM, trust=two)).allowed
 
 
+def test_a_pod_whose_authorities_were_made_new_a_moment_ago_is_stored() -> None:
+    """They were lost, and a pod was admitted between two looks at the files: what it was given was right then."""
+    pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+    former, now = pem.format("former"), pem.format("now")
+    stored = injected(pod(), platform=replace(PLATFORM, trust=former))
+    assert not verified(stored, replace(PLATFORM, trust=now)).allowed
+    assert verified(stored, replace(PLATFORM, trust=now, former_trust=former)).allowed
+
+
 def test_the_grace_period_may_change_after_the_injector_was_asked() -> None:
     stored = injected(pod())
     stored["spec"]["terminationGracePeriodSeconds"] = 300

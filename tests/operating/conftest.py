@@ -10,7 +10,9 @@ from tidegate_testing.prepared import PreparedProgram
 
 from tidegate_operator.cluster.rights import OPERATOR, account_manifests
 
-OF_THE_LOOP = re.compile(r"^.* ERROR asyncio Fatal error on SSL protocol\n(?:(?!\d{4}-).*\n)*", re.MULTILINE)
+OF_THE_LOOP = re.compile(
+    r"^.* ERROR asyncio Fatal error on SSL protocol.*\n(?:(?!\d{4}-).*\n)*", re.MULTILINE
+)
 """uvloop's own words for a peer that was gone before an answer could be written, as after a thaw."""
 
 

@@ -171,13 +171,17 @@ livenessProbe:
 {{- end }}
 {{- end }}
 
-{{/* Rules without those about certificates, which are cert-manager's then: no Secret can be read, no webhook changed.
-     Takes a role. */}}
+{{/* Rules without those about certificates, which are cert-manager's then: of Secrets the keys of seals alone can be made, read
+     and changed, and no webhook configuration. Takes a role. */}}
 {{- define "tidegate.rulesWithCertManager" -}}
 {{- $rules := list }}
 {{- range .rules }}
 {{- $resources := without (.resources | default list) "secrets" "mutatingwebhookconfigurations" "validatingwebhookconfigurations" }}
 {{- if .nonResourceURLs }}
+{{- $rules = append $rules . }}
+{{- else if has "tidegate-seals" (.resourceNames | default list) }}
+{{- $rules = append $rules (merge (dict "resourceNames" (list "tidegate-seals")) .) }}
+{{- else if and (has "secrets" .resources) (eq (join "," .verbs) "create") }}
 {{- $rules = append $rules . }}
 {{- else if $resources }}
 {{- $rules = append $rules (merge (dict "resources" $resources) .) }}

@@ -99,7 +99,10 @@ class Injector:
 
     def _platform(self) -> Platform:
         return Platform(
-            template=self._settings.template, trust=self._certificate.trust, key=self._certificate.key
+            template=self._settings.template,
+            trust=self._certificate.trust,
+            former_trust=self._certificate.former_trust,
+            key=self._certificate.key,
         )
 
     def _certificate_loaded(self, pair: KeyPair) -> None:

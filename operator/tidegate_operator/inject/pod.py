@@ -55,11 +55,13 @@ class Platform:
     Attributes:
         template: the platform's.
         trust: PEM of the authorities that may have signed the operator's certificate.
+        former_trust: authorities of a moment ago: a pod that was given them is about to be stored, perhaps.
         key: that all replicas of the injector have, and nobody else.
     """
 
     template: Template
     trust: str
+    former_trust: str = ""
     key: bytes = field(default=b"", repr=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from tidegate_operator.certificates.folder import FolderKeeper
 from tidegate_operator.certificates.loading import load
 
 _PURPOSE: Final = b"tidegate status annotation\n"
+FORMER_S: Final = 600.0
+"""How long a pod with the authorities of before is stored: replicas see new files within some minutes of each other."""
+
 _FIRST_S: Final = 0.5
 """Pause between two looks while there is no certificate yet."""
 
@@ -36,6 +40,9 @@ class LiveCertificate:
             OSError: `client_ca` cannot be read, or holds no certificate.
         """
         self._on_load = on_load
+        self._served: ServerFiles | None = None
+        self._former_trust = ""
+        self._former_until_s = 0.0
         self._keeper = FolderKeeper(folder, on_files=self._serve, interval_s=interval_s, first_s=_FIRST_S)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -50,6 +57,11 @@ class LiveCertificate:
     def trust(self) -> str:
         """PEM of the authorities that pods get; empty until there is a certificate."""
         return self._keeper.files.trust if self._keeper.files else ""
+
+    @property
+    def former_trust(self) -> str:
+        """PEM of the authorities that pods got until a moment ago; empty where that is long ago."""
+        return self._former_trust if time.monotonic() < self._former_until_s else ""
 
     @property
     def key(self) -> bytes:
@@ -76,4 +88,7 @@ class LiveCertificate:
 
     def _serve(self, files: ServerFiles) -> None:
         load(self.context, files.leaf.certificate_pem, files.leaf.key_pem)
+        served, self._served = self._served, files
+        if served is not None and served.trust != files.trust:
+            self._former_trust, self._former_until_s = served.trust, time.monotonic() + FORMER_S
         self._on_load(files.leaf)

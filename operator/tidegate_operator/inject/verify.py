@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from tidegate_operator.index.pods import INJECTED_LABEL
@@ -40,6 +41,8 @@ def verify(pod: Document, platform: Platform, *, by_namespace: bool) -> Decision
         platform: of this replica.
         by_namespace: whether its namespace asks for sidecars.
     """
+    # Between the injector's answer and this one the authorities may have been made new, and replicas see that one by one.
+    platform = replace(platform, trust=platform.trust + platform.former_trust)
     decision = decide(pod, platform.template, by_namespace=by_namespace)
     if not isinstance(decision, Inject):
         return decision

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from tidegate_operator.cluster.client import ClusterClient
 from tidegate_operator.cluster.elector import Elector
+from tidegate_operator.cluster.errors import ConflictError
 from tidegate_operator.cluster.lease import Record, Terms, held, read_record
 from tidegate_operator.cluster.replicas import annotation, named_in
 from tidegate_operator.telemetry.metrics import Metrics
@@ -23,6 +24,8 @@ class LeaseOnly:
     def __init__(self) -> None:
         self.now_ns = 1_000 * S_NS
         self.slow_ns = 0
+        self.conflicts = 0
+        """Writes of a whole Lease that somebody else comes before."""
         self.document: dict[str, Any] | None = None
 
     def renewed_by(self, holder: str) -> None:
@@ -32,6 +35,11 @@ class LeaseOnly:
         self.document = held(
             self.document, "home", record, when, named=annotation(holder, (), str(self.now_ns))
         )
+
+    async def get(self, path: str) -> dict[str, Any]:
+        answer = await self.find(path)
+        assert answer is not None
+        return answer
 
     async def find(self, _: str) -> dict[str, Any] | None:
         answer = self.document
@@ -45,6 +53,9 @@ class LeaseOnly:
             metadata = self.document["metadata"]
             merged = {**metadata["annotations"], **body["metadata"]["annotations"]}
             self.document = {**self.document, "metadata": {**metadata, "annotations": merged}}
+        elif self.conflicts:
+            self.conflicts -= 1
+            raise ConflictError(method, 409, "Conflict", "the object has been modified")
         else:
             self.document = dict(body)
         return self.document
@@ -126,3 +137,16 @@ async def test_a_holder_that_is_dead_is_followed_by_another_though_others_name_t
         await other.look()
         lease.now_ns += 2 * S_NS
     assert [me.is_leading, other.is_leading].count(True) == 1
+
+
+async def test_a_lease_is_given_back_though_others_name_themselves_in_that_moment() -> None:
+    lease = LeaseOnly()
+    me = elector(lease)
+    await me.look()
+    lease.conflicts = 2
+    await me.release()
+    assert lease.document is not None
+    assert read_record(lease.document).holder == ""
+    other = elector(lease, "other")
+    await other.look()
+    assert other.is_leading

@@ -121,7 +121,7 @@ class Elector:
         All of it runs out by itself, only later: until then nobody leads, and an older release goes on waiting for us.
         """
         was_leading, self._held_until_ns = self.is_leading, 0
-        if self._is_released or self._record is None:
+        if self._is_released or (self._record is None and not was_leading):
             return
         self._is_released = True
         path = object_path(LEASE_API, "leases", self.namespace, LEASE_NAME)
@@ -130,9 +130,14 @@ class Elector:
             async with asyncio.timeout(self.terms.renew_ms / 1000):
                 gone = {"metadata": {"annotations": {key: None}}}
                 document = await self.client.request("PATCH", path, body=gone, content_type=MERGE_PATCH)
-                if was_leading and read_record(document).holder == self.identity:
-                    await self.client.request("PUT", path, body=given_back(document))
-                    _log.info("the Lease was given back")
+                while was_leading and read_record(document).holder == self.identity:
+                    try:
+                        await self.client.request("PUT", path, body=given_back(document))
+                    except ConflictError:  # another replica has named itself in it between the two
+                        document = await self.client.get(path)
+                    else:
+                        _log.info("the Lease was given back")
+                        break
         except ClusterError as error:
             _log.warning("the Lease could not be given back: %s", error)
         except TimeoutError:

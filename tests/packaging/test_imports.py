@@ -8,6 +8,7 @@ import operator
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -90,6 +91,45 @@ def test_the_sidecar_needs_nothing_but_its_extra() -> None:
         if name in where and not {_name(it) for it in where[name]} & (allowed | {"tidegate"})
     }
     assert foreign == {}
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [
+        ("sidecar/tidegate_sidecar", "sidecar"),
+        ("operator/tidegate_operator", "operator"),
+        ("cli/tidegate_cli", "cli"),
+    ],
+)
+def test_what_is_imported_is_declared(package: str, extra: str) -> None:
+    """What only a dependency of ours depends on may be gone, or another version, with its next release."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    declared, waiting = set(), [*extras[extra]]
+    while waiting:
+        requirement = waiting.pop()
+        if ours := re.match(r"tidegate\[(.*)\]", requirement):
+            waiting += [it for name in ours[1].split(",") for it in extras[name]]
+        else:
+            declared.add(_name(requirement))
+    where = metadata.packages_distributions()
+    undeclared = {
+        name
+        for path in (ROOT / package).rglob("*.py")
+        for name in _imported(ast.parse(path.read_text()))
+        if name in where and not {_name(it) for it in where[name]} & (declared | {"tidegate"})
+    }
+    assert undeclared == set()
+
+
+def _imported(module: ast.Module) -> set[str]:
+    """The names at the top of all that it imports, wherever it does."""
+    names: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names.update(it.name.partition(".")[0] for it in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def test_the_contract_needs_nothing_but_the_standard_library() -> None:

@@ -80,7 +80,7 @@ NOT_SENT_PREFIXES: Final = (
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 """Headers that carry a key, in any dialect that is built in, and in some that are not."""
 
-NOT_RETURNED: Final = frozenset({b"content-length", b"set-cookie", b"server", b"date"})
+NOT_RETURNED: Final = frozenset({b"content-length", b"set-cookie", b"server"})
 """A provider's headers that the application does not see, beside those of its connection."""
 
 _LEAST_KEY: Final = 16

@@ -80,7 +80,7 @@ def test_every_choice_is_accepted_somewhere(kind: Kind) -> None:
 
 def test_every_pattern_has_words_and_all_words_a_pattern() -> None:
     patterns = {
-        it.schema.get("pattern", "")
+        it.check.pattern
         for kind in KINDS.values()
         for part in SAMPLES
         for it in fields(kind, part)

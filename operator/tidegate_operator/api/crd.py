@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from tidegate_operator.api.earlier import EARLIER, ITEM
 from tidegate_operator.api.kinds import GROUP, VERSION
 from tidegate_operator.api.section import Section
+from tidegate_operator.api.spellings import rules_of_entries, rules_of_members, rules_of_value
 from tidegate_operator.api.status import UNSEEN
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ PART_OF: Final = {"app.kubernetes.io/part-of": "tidegate"}
 _KEPT: Final = (
     "type",
     "format",
-    "pattern",
     "enum",
     "minimum",
     "maximum",
@@ -159,6 +159,9 @@ def _structural(schema: Schema, definitions: Mapping[str, Schema], where: str) -
     written |= {key: schema[key] for key in _KEPT if key in schema}
     if schema["type"] == "object":
         written |= _object(schema, definitions, where)
+        _add_rules(written, _rules_of_secrets(schema, definitions))
+    elif schema["type"] == "string":
+        _add_rules(written, rules_of_value(schema))
     elif schema["type"] == "array":
         written["items"] = _structural(schema["items"], definitions, f"{where}[]")
         _give_defaults(written, _resolved(schema["items"], definitions).get("properties", {}))
@@ -177,10 +180,8 @@ def _give_defaults(listing: Schema, properties: Mapping[str, Schema]) -> None:
 
 
 def _object(schema: Schema, definitions: Mapping[str, Schema], where: str) -> Schema:
-    values = schema.get("additionalProperties") or next(
-        iter(schema.get("patternProperties", {}).values()), None
-    )
-    if isinstance(values, dict):
+    values = _values(schema)
+    if values is not None:
         return {"additionalProperties": _structural(values, definitions, f"{where}{{}}")}
     written: Schema = {"properties": {}}
     for name, inner in schema.get("properties", {}).items():
@@ -191,6 +192,27 @@ def _object(schema: Schema, definitions: Mapping[str, Schema], where: str) -> Sc
     if schema.get("required"):
         written["required"] = sorted(schema["required"])
     return written
+
+
+def _values(schema: Schema) -> Schema | None:
+    """The schema of a map's values."""
+    values = schema.get("additionalProperties") or next(
+        iter(schema.get("patternProperties", {}).values()), None
+    )
+    return values if isinstance(values, dict) else None
+
+
+def _rules_of_secrets(schema: Schema, definitions: Mapping[str, Schema]) -> Iterable[Schema]:
+    values = _values(schema)
+    if values is not None:
+        return rules_of_entries(_resolved(values, definitions))
+    properties = schema.get("properties", {})
+    return rules_of_members({name: _resolved(inner, definitions) for name, inner in properties.items()})
+
+
+def _add_rules(written: Schema, rules: Iterable[Schema]) -> None:
+    if all_rules := [*written.get("x-kubernetes-validations", ()), *rules]:
+        written["x-kubernetes-validations"] = all_rules
 
 
 def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:

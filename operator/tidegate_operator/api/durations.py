@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from tidegate_operator.api.problems import Problem, describe
 from tidegate_operator.api.section import refuse
+from tidegate_operator.api.spellings import spelling
 from tidegate_policy.errors import UnitError
 from tidegate_policy.units import DURATION_PATTERN, MAX_DURATION_LENGTH, format_duration, parse_duration
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
+_EXPECTED: Final = "a duration: positive numbers with their units, the largest first: 250ms, 30s, 1h30m, 90d"
 _UNIT_WORDS: Final = {
     "ms": "ms", "msec": "ms", "millisecond": "ms", "milliseconds": "ms",
     "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
@@ -59,9 +61,9 @@ class Duration:
         """The spelling."""
         return {
             "type": "string",
-            "pattern": DURATION_PATTERN,
             "minLength": 2,
             "maxLength": MAX_DURATION_LENGTH,
+            **spelling(DURATION_PATTERN, _EXPECTED, secret=False),
         }
 
     @classmethod

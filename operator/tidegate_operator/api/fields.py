@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from tidegate_operator.api.problems import FieldPath, Problem, describe
 from tidegate_operator.api.section import is_settled, refuse
+from tidegate_operator.api.spellings import literal, spelling
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -28,7 +29,7 @@ class Text:
         expected: the noun phrase of messages: "a model name such as gpt-4o-mini".
         pattern: what the whole string must match, in the syntax that Go and Python share; empty for anything.
         secret: the value is not repeated in messages.
-        time: it is a moment as RFC 3339 has it; whether there is such a day, the API server alone checks.
+        time: it is a moment as RFC 3339 has it, for which the API server has a format and words of its own.
     """
 
     expected: str
@@ -45,14 +46,14 @@ class Text:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Type, bounds and pattern."""
+        """Type, bounds and spelling."""
         bounds: JsonSchemaValue = {"type": "string", "maxLength": self.max_length}
         if self.min_length:
             bounds["minLength"] = self.min_length
-        if self.pattern:
-            bounds["pattern"] = self.pattern
         if self.time:
-            bounds["format"] = "date-time"
+            return bounds | {"format": "date-time"}
+        if self.pattern:
+            return bounds | spelling(self.pattern, self.expected, secret=self.secret)
         return bounds
 
     def _check(self, value: str, info: ValidationInfo) -> str:
@@ -171,7 +172,7 @@ class Items:
 def keys_cel(field: str, key: Any) -> str:
     """In CEL: the keys of a map are texts of this type, if there is a map. A schema has no say about keys."""
     (text,) = (part for part in get_args(key) if isinstance(part, Text))
-    fits = f'size(key) <= {text.max_length} && key.matches(r"{text.pattern}")'
+    fits = f"size(key) <= {text.max_length} && key.matches({literal(text.pattern)})"
     return f"!has(self.{field}) || self.{field}.all(key, {fits})"
 
 
@@ -229,8 +230,18 @@ ModelName = Annotated[
     str,
     Text(
         expected="a model name such as gpt-4o-mini, without spaces, quotes or '*'",
-        pattern=r"^[!#-&(-)+-~]+$",
+        pattern=r"^[!#-&()+-~]+$",
         max_length=256,
+    ),
+]
+
+ModelAlias = Annotated[
+    str,
+    Text(
+        expected="a model name such as gpt-4o-mini, without spaces, quotes or '*'",
+        pattern=r"^[!#-&()+-~]+$",
+        # a pool has room for 32768 of them, and the API server prices each by its length
+        max_length=128,
     ),
 ]
 

@@ -13,6 +13,7 @@ from tidegate_operator.api.fields import (
     HeaderName,
     HeaderValue,
     Items,
+    ModelAlias,
     ModelName,
     Name,
     ObjectName,
@@ -107,7 +108,7 @@ class ProviderModel(Section):
     """The name that applications, allow-lists, limits and metrics use."""
     upstream_name: ModelName | None = None
     """The name that the provider is asked for. Default: the same name."""
-    aliases: Annotated[tuple[ModelName, ...], Items(max_items=16, unique=True)] = ()
+    aliases: Annotated[tuple[ModelAlias, ...], Items(max_items=16, unique=True)] = ()
     """Other names that applications may use for it."""
 
 

@@ -25,6 +25,12 @@ CONDITION_TYPE: Final = (
     r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
 )
 CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+_TYPE_WORDS: Final = (
+    "the type of a condition such as Ready or example.com/Audited: letters, digits, '-', '_' and '.'"
+)
+_REASON_WORDS: Final = (
+    "a reason in one word such as NoSidecars: letters, digits and '_', beginning with a letter"
+)
 Generation = Annotated[int, Whole(0, 2**53 - 1)]
 UNSEEN: Final = -1
 """`observedGeneration` of an object that no operator has looked at yet: tools that wait for an object take one without a
@@ -43,7 +49,7 @@ class ConditionStatus(StrEnum):
 class Condition(Section):
     """One aspect of the object's state."""
 
-    type: Annotated[str, Text(expected="the type of a condition", pattern=CONDITION_TYPE, max_length=316)]
+    type: Annotated[str, Text(expected=_TYPE_WORDS, pattern=CONDITION_TYPE, max_length=316)]
     """Accepted: the object is valid and applies to something. ResolvedRefs: what it names exists and may be used. Programmed: all sidecars concerned enforce it. Degraded: something outside is out of order. Ready: the summary."""
     status: ConditionStatus
     """Whether it holds."""
@@ -51,7 +57,7 @@ class Condition(Section):
     """metadata.generation of the object that the condition is about."""
     last_transition_time: Timestamp
     """When the status last changed."""
-    reason: Annotated[str, Text(expected="a reason in one word", pattern=CONDITION_REASON, max_length=1024)]
+    reason: Annotated[str, Text(expected=_REASON_WORDS, pattern=CONDITION_REASON, max_length=1024)]
     """Why, in one word."""
     message: Annotated[str, Text(expected="a message", min_length=0, max_length=32_768)]
     """Why, for people."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tidegate_operator.api.fields import HeaderName, Text
 from tidegate_operator.api.selectors import LabelKey
-from tidegate_samples.places import ABSENT
+from tidegate_samples.places import ABSENT, check_in
 from tidegate_samples.sample import Stricter
 from tidegate_samples.spellings import SPELLINGS
 
@@ -93,12 +93,14 @@ def _variant(schema: Schema, item: Any, index: int) -> Any:
     if schema["type"] == "object" and "properties" in schema:
         rules = " ".join(rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
         return {
-            name: _variant(inner, item[name], index)
+            name: item[name] if check_in(schema, f"self.{name}") else _variant(inner, item[name], index)
             for name, inner in schema["properties"].items()
             if name in item and (name in schema.get("required", ()) or f"self.{name}" in rules)
         }
-    spelling = SPELLINGS.get(schema.get("pattern", ""))
-    if schema["type"] == "string" and "enum" not in schema and spelling and spelling.is_numbered:
+    check = check_in(schema)
+    spelling = SPELLINGS.get(check.pattern if check else "")
+    is_free = schema["type"] == "string" and not {"enum", "format"} & schema.keys()
+    if is_free and spelling and spelling.is_numbered:
         return spelling.numbered(index)
     return item
 

@@ -47,7 +47,7 @@ def _of_fields(part: str) -> Iterator[Sample]:
         for place in places(kind, part):
             yield from _of(place)
             # All that is remarkable about a pattern need not be tried at each of its fields.
-            pattern = place.field.schema.get("pattern")
+            pattern = place.field.check.pattern
             if pattern not in patterns:
                 patterns.add(pattern)
                 yield from word_samples(place)

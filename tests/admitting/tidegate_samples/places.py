@@ -14,7 +14,9 @@ from ruamel.yaml import YAML
 
 from tidegate_operator.api.crd import Schema, custom_resource_definition
 from tidegate_operator.api.parse import parse_object
+from tidegate_operator.api.status import Timestamp
 from tidegate_samples.sample import Document, Sample, Stricter
+from tidegate_samples.spelling import pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,8 @@ ITEM: Final = "[]"
 VALUE: Final = "{}"
 """In the path of a field: any value of the map."""
 
+_ENTRY: Final = "self[key]"
+
 _OBJECTS: Final = Path(__file__).with_name("objects")
 
 
@@ -37,6 +41,30 @@ class Nothing(Enum):
 
 
 ABSENT: Final = Nothing.ABSENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """How a text must be spelled.
+
+    Attributes:
+        pattern: what the whole text matches; empty for any text.
+        said: words of the server about one that does not.
+        is_above: whether the server names the object around the text, since it never repeats such a text.
+    """
+
+    pattern: str = ""
+    said: str = ""
+    is_above: bool = False
+
+
+def check_in(schema: Schema, what: str = "self") -> Check | None:
+    """The check of `what` among the rules of a schema."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        found = re.search(rf"{re.escape(what)}\.matches\(r(['\"])(.*)\1\)", rule["rule"])
+        if found and rule["message"].startswith("expected "):
+            return Check(pattern=found[2], said=rule["message"], is_above=what == _ENTRY)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +90,15 @@ class Field:
         """Whether a CEL rule beside it looks at it."""
         rules = self.parent.schema.get("x-kubernetes-validations", ()) if self.parent else ()
         return any(re.search(rf"self\.{self.path[-1]}\b", rule["rule"]) for rule in rules)
+
+    @property
+    def check(self) -> Check:
+        """How the text must be spelled."""
+        if self.schema.get("format") == "date-time":
+            return Check(pattern=pattern_of(Timestamp), said="must be of type date-time")
+        above = self.parent.schema if self.parent else {}
+        what = _ENTRY if self.path[-1] == VALUE else f"self.{self.path[-1]}"
+        return check_in(self.schema) or check_in(above, what) or Check()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +133,13 @@ class Place:
         """A value that is wrong: itself, or what is `below` it. `said`: words of the server."""
         document = changed(self.document, self.path, value)
         return Sample(kind=self.kind, field=(*self.path, *below), what=what, document=document, said=said)
+
+    def misspelled(self, what: str, word: str, said: str = "") -> Sample:
+        """A text that the server refuses for its spelling, whatever else it says of it."""
+        check = self.field.check
+        document = changed(self.document, self.path, word)
+        field = self.path[:-1] if check.is_above else self.path
+        return Sample(kind=self.kind, field=field, what=what, document=document, said=said or check.said)
 
     def refused(self, what: str, value: object, ours: str, why: Stricter, *below: str | int) -> Sample:
         """A value that we alone refuse. `ours`: words of our message."""

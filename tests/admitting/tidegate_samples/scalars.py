@@ -32,21 +32,20 @@ def scalar_samples(place: Place) -> Iterator[Sample]:
         yield from _integers(place)
     elif "enum" in schema:
         yield from _choices(place)
-    elif schema.get("pattern", "") in SPELLINGS:  # a test of its own finds patterns without words
+    elif place.field.check.pattern in SPELLINGS:  # a test of its own finds patterns without words
         yield from _lengths(place)
         yield from _shape(place)
 
 
 def word_samples(place: Place) -> Iterator[Sample]:
     """All that is remarkable about the pattern of a string, but for the one misfit that each field has."""
-    pattern = place.field.schema.get("pattern", "")
-    spelling = SPELLINGS.get(pattern)
-    if not pattern or spelling is None:
+    spelling = SPELLINGS.get(place.field.check.pattern)
+    if not spelling or not spelling.pattern:
         return
     for what, word in spelling.fits.items():
         yield place.accepted(what, word)
     for what, word in list(spelling.misfits.items())[1:]:
-        yield place.rejected(what, word, f"should match '{pattern}'")
+        yield place.misspelled(what, word)
 
 
 def type_samples(place: Place) -> Iterator[Sample]:
@@ -85,7 +84,7 @@ def _choices(place: Place) -> Iterator[Sample]:
 
 def _lengths(place: Place) -> Iterator[Sample]:
     schema = place.field.schema
-    spelling = SPELLINGS[schema.get("pattern", "")]
+    spelling = SPELLINGS[place.field.check.pattern]
     least, most = schema.get("minLength", 0), schema["maxLength"]
     for length in sorted({least, most}):
         word = spelling.of_length(length)
@@ -94,14 +93,14 @@ def _lengths(place: Place) -> Iterator[Sample]:
     too_long = spelling.of_length(most + 1) or "a" * (most + 1)
     yield place.rejected(f"{most + 1} characters", too_long, f"may not be more than {most} ")
     if least:
-        too_short = "a" * (least - 1)
-        yield place.rejected(f"{least - 1} characters", too_short, f"should be at least {least} chars long")
+        too_short, said = "a" * (least - 1), f"should be at least {least} chars long"
+        yield place.misspelled(f"{least - 1} characters", too_short, said)
 
 
 def _shape(place: Place) -> Iterator[Sample]:
-    pattern = place.field.schema.get("pattern", "")
+    pattern = place.field.check.pattern
     for what, word in list(SPELLINGS[pattern].misfits.items())[:1]:
-        yield place.rejected(what, word, f"should match '{pattern}'")
+        yield place.misspelled(what, word)
     if pattern == DURATION_PATTERN:
         yield place.accepted("a leap year", "366d")
         message = "is too long; a duration is at most 366d"

@@ -23,6 +23,7 @@ TIMEOUT_S: Final = 30
 
 _UNKNOWN_FIELD: Final = re.compile(r'(unknown field) "([^"]*)"')
 _NOT_METADATA: Final = re.compile(r"(cannot unmarshal \w+) into Go struct field ObjectMeta\.(\w+)")
+_KEY_IN_BRACKETS: Final = re.compile(r"\[([^\]0-9][^\]]*)\]")
 _ECHOES: Final = ("some validation rules were not checked", "Checked value must be of type")
 """What the server adds to a complaint, at some other place."""
 
@@ -37,7 +38,9 @@ class Complaint:
     def is_at(self, field: FieldPath) -> bool:
         """Whether it is about a field, or something in it."""
         wanted = format_path(field)
-        return self.field == wanted or self.field.startswith((f"{wanted}.", f"{wanted}["))
+        # CEL writes the keys of a map in brackets, as the items of a list
+        named = _KEY_IN_BRACKETS.sub(r".\1", self.field)
+        return named == wanted or named.startswith((f"{wanted}.", f"{wanted}["))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,75 @@
+"""What the rules of our kinds cost by the server's own estimate, beside what it allows; each test prints how much is left."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from tidegate_samples.fixtures import DEFINITIONS
+
+from tidegate_operator.api.crd import custom_resource_definition
+from tidegate_operator.api.kinds import KINDS, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidegate_samples.server import Server
+
+RULE_LIMIT: Final = 10_000_000
+DEFINITION_LIMIT: Final = 100_000_000
+"""The same in every release so far: StaticEstimatedCostLimit and StaticEstimatedCRDCostLimit of apiextensions-apiserver."""
+
+RULE_SHARE: Final = 0.75
+DEFINITION_SHARE: Final = 0.5
+"""How much of it we use at most: a release that reckons a little dearer must not refuse what the former one took."""
+
+_WHOLE: Final = "spec.validation.openAPIV3Schema"
+_FACTOR: Final = re.compile(r"exceeds budget by factor of ([0-9.]+)x")
+
+
+def many_times(kind: Kind, times: int) -> dict[str, Any]:
+    """A definition of which an object holds so many specs and statuses of a kind; what each rule costs is multiplied."""
+    crd = copy.deepcopy(custom_resource_definition(kind))
+    crd["metadata"]["name"], crd["spec"]["group"] = f"{kind.plural}.example.com", "example.com"
+    (version,) = crd["spec"]["versions"]
+    del version["additionalPrinterColumns"]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]
+    for part in ("spec", "status"):
+        properties[part].pop("default", None)
+        properties[part] = {"type": "array", "maxItems": times, "items": properties[part]}
+    return crd
+
+
+def costs(server: Server, kind: Kind) -> Mapping[str, float]:
+    """Place of a rule, or of the whole, to its cost.
+
+    The server tells a cost only where it is above its limit, and how far only up to a hundred times. So the definition
+    is tried in sizes a hundred apart, at one of which each rule is between the two.
+    """
+    found: dict[str, float] = {}
+    for times in (1, 10**2, 10**4, 10**6):
+        reply = server.send("POST", DEFINITIONS, many_times(kind, times), dryRun="All")
+        for complaint in reply.complaints:
+            factor = _FACTOR.search(complaint.message)
+            if factor:
+                limit = DEFINITION_LIMIT if complaint.field == _WHOLE else RULE_LIMIT
+                found[complaint.field] = float(factor[1]) * limit / times
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_what_the_rules_cost_leaves_a_margin(
+    server: Server, kind: Kind, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = dict(costs(server, kind))
+    whole = found.pop(_WHOLE) / DEFINITION_LIMIT
+    dearest = max(found, key=found.__getitem__)
+    with capsys.disabled():
+        print(  # noqa: T201 - the margin is for people
+            f"\n{kind.name}: the rules cost {whole:.1%} of what a definition may, "
+            f"the dearest {found[dearest] / RULE_LIMIT:.1%} of what a rule may: {dearest.removeprefix(_WHOLE)}"
+        )
+    assert whole <= DEFINITION_SHARE
+    assert found[dearest] <= RULE_SHARE * RULE_LIMIT

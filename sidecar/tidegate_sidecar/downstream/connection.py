@@ -45,9 +45,9 @@ KEEPALIVE_S: Final = 3_600.0
 READ_BYTES: Final = 2**16
 """Of a body that nobody reads yet; from twice as many on, the application is kept from sending more."""
 
-LINGER_NS: Final = 2_000_000_000
-"""How long what comes behind a refused head or a broken body is taken and thrown away: closed at once, the refusal might not be
-read."""
+LINGER_NS: Final = 10_000_000_000
+"""How long what comes behind a refusal (more of a head, the rest of a body) is taken and thrown away: closed at once, the
+refusal might not be read."""
 
 
 class AppConnection(RequestHandler):
@@ -67,7 +67,7 @@ class AppConnection(RequestHandler):
         "_fault",
         "_head",
         "_holds_back",
-        "_is_body_broken",
+        "_is_body_left",
         "_is_deaf",
         "_is_in_body",
         "_lingers_until_ns",
@@ -107,7 +107,7 @@ class AppConnection(RequestHandler):
         self._head = HeadWatch()
         self._fault: HeadFault | None = None  # found and not answered yet: calls before it come first
         self._is_deaf = False  # what still comes is thrown away
-        self._is_body_broken = False
+        self._is_body_left = False
         self._lingers_until_ns: int | None = None
         self._closing: StallWatch | None = None
 
@@ -145,13 +145,20 @@ class AppConnection(RequestHandler):
         """Take no further request, whatever the handler says of the connection."""
         self.is_last = True
 
+    def leave_body(self) -> None:
+        """Read no more of the body in progress, and take no further request: the client may send one in the body's place."""
+        self._is_deaf = self._is_body_left = self.is_last = True
+        if self._holds_back:
+            self._holds_back = False
+            super().resume_reading(resume_parser=False)  # it is thrown away as it comes
+
     async def last_is_written(self) -> None:
         """Return when the connection may be closed behind an answer that is its last.
 
-        Closed at once while more of a broken body comes in, the client would read a reset in place of the answer: then this
-        ends as the connection does, by which it is cancelled.
+        Closed at once while more of a body comes in that nobody reads, the client would read a reset in place of the answer:
+        then this ends as the connection does, by which it is cancelled.
         """
-        if self._is_body_broken and self._out is not None:
+        if self._is_body_left and self._out is not None:
             self._linger()
             await asyncio.get_running_loop().create_future()
 
@@ -329,7 +336,7 @@ class AppConnection(RequestHandler):
             self._found(self._fault_of(error, data))
             return
         self._messages.pop()  # it belongs to the call that reads this body, and is answered by it
-        self._is_deaf = self._is_body_broken = self.is_last = True
+        self._is_deaf = self._is_body_left = self.is_last = True
         self._content.set_exception(BrokenBodyError(faults.fault_of(error, b"").message))
 
     def _fault_of(self, error: BaseException, data: bytes) -> HeadFault:

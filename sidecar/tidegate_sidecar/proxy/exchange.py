@@ -254,6 +254,8 @@ class Exchange:
         """Say no, in the caller's dialect."""
         record = call.record
         note_refusal(record, refusal)
+        if not call.request.content.is_eof():
+            call.request.app.leave_body()
         own = _request_id_line(record)
         if record.attempts:
             own += b"x-tidegate-attempts: %d\r\n" % len(record.attempts)

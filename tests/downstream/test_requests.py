@@ -74,6 +74,20 @@ async def test_pipelined_requests_are_answered_in_their_order() -> None:
             assert await answer_from(app) == number
 
 
+async def test_chunked_bodies_have_no_more_framing_than_they_need() -> None:
+    """Extensions of chunks and trailers carry nothing that anybody reads, and have no end of their own."""
+    small = b"1\r\nx\r\n" * 20_000
+    for endless in (b"1;" + b"x" * 2**20, b"0\r\n" + (b"a: " + b"x" * 2**15 + b"\r\n") * 32):
+        async with serving(echo) as site, await site.connect() as app:
+            await app.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + small)
+            await app.send(b"0\r\n\r\n")
+            assert await answer_from(app) == b"POST /v1/chat " + b"x" * 20_000
+            await app.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+            await until(lambda: len(site.requests) == 2)
+            await app.send(endless)
+            assert b"far more framing than body" in await app.rest()
+
+
 async def test_an_application_that_waits_to_be_invited_is_invited_by_the_call() -> None:
     async def handle(request: AppRequest) -> Written:
         assert request.fields["expect"] == "100-continue"

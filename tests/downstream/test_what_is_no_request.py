@@ -275,6 +275,54 @@ async def test_behind_a_call_in_progress_it_waits_for_its_turn(caplog: pytest.Lo
         assert_no_key(caplog, answer)
 
 
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_requests_before_it_in_the_same_read_are_answered_first(
+    count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the network cuts decides nothing: what came before it is a request all the same."""
+    async with serving(echo) as site, await site.connect() as app:
+        await app.send(GOOD * count + HEAD + b"x: \x01\r\n\r\n" + GOOD)
+        for _ in range(count):
+            assert await answer_from(app) == b"POST /anthropic/v1/messages hi"
+        answer = await app.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        (fault,) = site.faults
+        assert "control character" in fault.message
+        assert len(site.requests) == count
+        assert_no_key(caplog, answer)
+
+
+@pytest.mark.parametrize("size", [2, 70_000])
+async def test_a_request_whose_body_the_read_completes_comes_before_it_too(size: int) -> None:
+    async with serving(echo) as site, await site.connect() as app:
+        await app.send(HEAD + b"content-length: %d\r\n\r\n" % size)
+        await until(lambda: site.requests)
+        await app.send(b"x" * size + GOOD + b"hello\r\n\r\n")
+        assert await answer_from(app) == b"POST /anthropic/v1/messages " + b"x" * size
+        assert await answer_from(app) == b"POST /anthropic/v1/messages hi"
+        assert (await app.rest()).startswith(b"HTTP/1.1 400 ")
+        assert len(site.faults) == 1
+
+
+async def test_a_request_whose_head_the_read_completes_comes_before_it_too() -> None:
+    async with serving(echo) as site, await site.connect() as app:
+        await app.send(GOOD[:20])
+        await until(lambda: site.server.connections and site.connection._head.seen)
+        await app.send(GOOD[20:] + GOOD + b"hello\r\n\r\n")
+        for _ in range(2):
+            assert await answer_from(app) == b"POST /anthropic/v1/messages hi"
+        assert (await app.rest()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_that_breaks_off_behind_requests_belongs_to_its_own() -> None:
+    async with serving(echo) as site, await site.connect() as app:
+        await app.send(GOOD + HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n")
+        assert await answer_from(app) == b"POST /anthropic/v1/messages hi"
+        await app.send(b"zz\r\n")
+        assert b"not framed as HTTP wants it" in await app.rest()
+        assert site.faults == []
+
+
 async def test_behind_a_call_whose_application_leaves_it_is_recorded() -> None:
     async with serving() as site:
         app = await site.connect()

@@ -67,7 +67,9 @@ async def test_who_sends_it_all_the_same_can_read_the_refusal(size: int) -> None
 
 async def test_a_body_of_unknown_length_that_is_too_large_ends_its_connection() -> None:
     async with running_sidecar(CONFIG, max_body_bytes=300_000) as sidecar, await sidecar.connect() as app:
-        await app.send(f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        await app.send(
+            f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        )
         for _ in range(20):
             await app.send(b"10000\r\n" + b"x" * 2**16 + b"\r\n")
         answer = await app.rest()

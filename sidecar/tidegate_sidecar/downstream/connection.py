@@ -7,7 +7,7 @@ ends in a `HeadFault` instead of aiohttp's own log and answer, which quote the h
 Private names of aiohttp that this package stands on, each pinned by tests/downstream/test_aiohttp_contract.py:
 
 1. `RequestHandler._messages`: requests that were read and not begun, an error where there is no request.
-2. `RequestHandler._parser`: its `feed_eof()` tells whether a head has begun.
+2. `RequestHandler._parser`: its `feed_eof()` tells whether a head has begun; another one takes its place behind an error.
 3. `_finish()`, 4. `_cancel()` and 5. `_task` of requests: what `web.Server` calls and sets on what `request_factory` made.
 """
 
@@ -32,6 +32,7 @@ from tidegate_sidecar.downstream.request import (
     HeadFault,
     Written,
 )
+from tidegate_sidecar.downstream.rereading import parser_for, requests_in
 from tidegate_sidecar.downstream.stalling import StallWatch, in_socket
 
 if TYPE_CHECKING:  # a server makes connections, and a connection tells its server
@@ -62,12 +63,14 @@ class AppConnection(RequestHandler):
     """
 
     __slots__ = (
+        "_body_read_bytes",
         "_closing",
         "_content",
         "_fault",
         "_head",
         "_holds_back",
         "_is_body_left",
+        "_is_chunked",
         "_is_deaf",
         "_is_in_body",
         "_lingers_until_ns",
@@ -102,7 +105,8 @@ class AppConnection(RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._out: asyncio.Transport | None = None  # the same while somebody is there to read
         self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
-        self._is_in_body = False
+        self._is_in_body = self._is_chunked = False
+        self._body_read_bytes = 0  # behind the read that completed its head, with what frames it
         self._holds_back = False  # the application is kept from sending more of a body
         self._head = HeadWatch()
         self._fault: HeadFault | None = None  # found and not answered yet: calls before it come first
@@ -192,6 +196,7 @@ class AppConnection(RequestHandler):
             return
         messages = self._messages
         known = len(messages)
+        body_bytes = self._content.total_bytes if self._is_in_body else 0
         try:
             super().data_received(data)
         except Exception as error:  # noqa: BLE001 - asyncio would log it with what came
@@ -201,13 +206,10 @@ class AppConnection(RequestHandler):
             self._on_part(data)
             return
         message, content = messages[-1]
-        if not isinstance(message, RawRequestMessage):
-            self._on_error(message.exc, data)
-            return
-        self._server.went_busy(self)
-        self._content = content
-        self._head.may_follow(self._server.now_ns)
-        self._is_in_body = not content.is_eof()
+        if isinstance(message, RawRequestMessage):
+            self._began(message, content)
+        else:
+            self._on_error(message.exc, data, body_bytes)
 
     def eof_received(self) -> None:
         super().eof_received()
@@ -313,10 +315,22 @@ class AppConnection(RequestHandler):
         if not isinstance(error, BrokenBodyError):
             _log.error("a connection of the application failed with %s", type(error).__name__)
 
+    def _began(self, message: RawRequestMessage, content: StreamReader) -> None:
+        """A read has completed the head of a request."""
+        self._server.went_busy(self)
+        self._content = content
+        self._is_chunked = message.chunked
+        self._head.may_follow(self._server.now_ns)
+        self._is_in_body = not content.is_eof()
+        self._body_read_bytes = 0
+
     def _on_part(self, data: bytes) -> None:
         """A read that completed no head: a part of a body, of a head, or blank lines."""
         if self._is_in_body:
-            if self._content.is_eof():
+            self._body_read_bytes += len(data)
+            if faults.is_mostly_framing(self._body_read_bytes, self._content.total_bytes):
+                self._break_body(faults.TOO_MUCH_FRAMING)
+            elif self._content.is_eof():
                 self._is_in_body = False
                 self._head.may_follow(self._server.now_ns)
                 if not self._is_serving():
@@ -330,14 +344,52 @@ class AppConnection(RequestHandler):
             if head.is_too_large:
                 self._found(HeadFault(431, faults.TOO_LARGE, head.seen))
 
-    def _on_error(self, error: BaseException, data: bytes) -> None:
-        """The parser met what is no HTTP, and reads nothing more."""
+    def _on_error(self, error: BaseException, data: bytes, body_bytes: int) -> None:
+        """The parser met what is no HTTP, and reads nothing more.
+
+        Args:
+            error: what it raised.
+            data: the read in which it did.
+            body_bytes: what had come by then of the body in progress; 0 where there was none.
+        """
+        mark = self._messages.pop()
         if not self._is_in_body or self._content.is_eof():
-            self._found(self._fault_of(error, data))
+            rest = self._since_last_request(data, body_bytes)
+            if rest and not self._read_again(rest):
+                self.is_last = True  # it lies behind a body that has yet to be read
+                return
+        if self._is_in_body and not self._content.is_eof():
+            # It belongs to the call that reads this body, and is answered by it.
+            self._break_body(faults.fault_of(error, b"").message)
             return
-        self._messages.pop()  # it belongs to the call that reads this body, and is answered by it
+        fault = self._fault_of(error, data)
+        if self._messages:  # it begins behind them, nobody knows where
+            fault = faults.fault_of(error, b"")._replace(seen=fault.seen)
+        self._messages.append(mark)
+        self._found(fault)
+
+    def _since_last_request(self, data: bytes, body_bytes: int) -> bytes:
+        """What has come since the last request that is known; empty where nobody can say where that ended."""
+        if not self._is_in_body:
+            beginning = self._head.beginning
+            return b"" if beginning is None else beginning + data
+        return b"" if self._is_chunked else data[self._content.total_bytes - body_bytes :]
+
+    def _read_again(self, data: bytes) -> bool:
+        """Take the requests that `data` begins with. Whether what is none was met behind them."""
+        parser = self._parser = parser_for(self, READ_BYTES)
+        try:
+            for message, content in requests_in(data, parser):
+                self._messages.append((message, content))
+                self._began(message, content)
+        except Exception:  # noqa: BLE001 - as in `data_received`
+            return True
+        return False
+
+    def _break_body(self, why: str) -> None:
+        """Nothing more of the body in progress can be read; its call hears of it."""
         self._is_deaf = self._is_body_left = self.is_last = True
-        self._content.set_exception(BrokenBodyError(faults.fault_of(error, b"").message))
+        self._content.set_exception(BrokenBodyError(why))
 
     def _fault_of(self, error: BaseException, data: bytes) -> HeadFault:
         return faults.fault_of(error, self._head.seen or data[: faults.SEEN_BYTES])

@@ -22,6 +22,11 @@ MAX_LINE_BYTES: Final = 2**16
 MAX_HEADERS: Final = 256
 MAX_HEAD_BYTES: Final = 2**20
 
+_FRAMING_MAX: Final = 2**16
+_FRAMING_PER_BYTE: Final = 16
+"""Chunk sizes, extensions and trailers may have so many bytes, and for each byte of the body so many more: a chunk of a single
+byte needs five beside it."""
+
 _BAD_REQUEST: Final = 400
 _TIMEOUT: Final = 408
 _TOO_LARGE: Final = 431
@@ -46,6 +51,7 @@ TOO_LARGE: Final = (
     f"{MAX_HEAD_BYTES} bytes in all."
 )
 HALF_A_HEAD: Final = "The connection was closed before the request's head was complete."
+TOO_MUCH_FRAMING: Final = "The request's chunked body has far more framing than body."
 UNSEEN: Final = "The connection was closed before the request was looked at."
 
 _BY_MESSAGE: Final = (
@@ -93,6 +99,11 @@ def fault_of(error: BaseException, seen: bytes) -> HeadFault:
     if isinstance(error, BadStatusLine):
         return HeadFault(_BAD_REQUEST, "The request does not begin with METHOD TARGET HTTP/1.1.", seen)
     return HeadFault(_BAD_REQUEST, _NO_HTTP, seen)
+
+
+def is_mostly_framing(read_bytes: int, body_bytes: int) -> bool:
+    """Whether what was read of a body is out of proportion to what there is of it now."""
+    return read_bytes - body_bytes > _FRAMING_MAX + _FRAMING_PER_BYTE * body_bytes
 
 
 def fault_of_request(request: AppRequest) -> HeadFault | None:

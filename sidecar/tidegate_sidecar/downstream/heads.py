@@ -38,6 +38,11 @@ class HeadWatch:
         self.since_ns = None
 
     @property
+    def beginning(self) -> bytes | None:
+        """All of it that has come, empty where none is known; None: not all was kept."""
+        return self.seen if not self.seen or len(self.seen) == self._size else None
+
+    @property
     def is_too_large(self) -> bool:
         """It has more bytes than all its lines together may have."""
         return bool(self.seen) and self._size > MAX_HEAD_BYTES

@@ -49,6 +49,7 @@ class Keyring:
         self._environment = environment
         self._mounted = MountedKeys() if mounted is None else mounted
         self._last: dict[int, Key] = {}
+        self._variables: dict[str, tuple[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"<Keyring with {self._mounted!r}>"
@@ -86,8 +87,18 @@ class Keyring:
         """The key and nothing, or nothing and why there is none."""
         if credential.secret_key:
             text, problem = self._mounted.find(credential.secret_key)
-            return text, f"the key {credential.secret_key!r} of the Secret {self._mounted.secret} {problem}"
+            if text:
+                return text, ""
+            return "", f"the key {credential.secret_key!r} of the Secret {self._mounted.secret} {problem}"
         variable = credential.environment_variable
+        known = self._variables.get(variable)
+        if known is None:
+            if len(self._variables) >= MAX_REMEMBERED:
+                self._variables.clear()
+            known = self._variables[variable] = self._of_variable(variable)
+        return known
+
+    def _of_variable(self, variable: str) -> tuple[str, str]:
         if not self._environment.get(variable, "").strip():
             return "", f"the variable {variable} is not set"
         text, problem = usable(self._environment[variable])

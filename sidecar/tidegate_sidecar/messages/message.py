@@ -84,9 +84,17 @@ class Message:
         Raises:
             KeyError: there is no such member.
         """
-        if name not in self.document:
-            raise KeyError(name)
-        return self._replaced(name, _written(value), value)
+        old = self.document[name]
+        text = _written(value)
+        if self._is_compact and isinstance(old, str):
+            # A compact text writes each string in one way, so what stands there once is the member of the top level.
+            named = _written(name) + b":"
+            before, found, after = self.body.partition(named + _written(old))
+            if found and named not in after:
+                body = b"".join((before, named, text, after))
+                is_compact = b"\\ud" not in text  # half of a surrogate pair, which orjson does not write
+                return Message(body, {**self.document, name: value}, is_compact=is_compact, is_changed=True)
+        return self._replaced(name, text, value)
 
     def with_member(self, name: str, json_text: bytes) -> Message:
         """The same with the value `json_text` for `name`, which becomes the first member where it is missing.

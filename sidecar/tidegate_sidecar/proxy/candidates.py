@@ -60,7 +60,7 @@ class Candidates:
 
     def first(self) -> Target:
         """Whom to ask first, as long as nothing is known against anybody."""
-        targets = self._targets
+        targets = self._call.route.first
         target = targets[0] if len(targets) == 1 else choose(targets, self._services.random())
         assert target is not None, "a route has targets"  # noqa: S101 - a programming error
         return target

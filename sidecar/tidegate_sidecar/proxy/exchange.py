@@ -301,5 +301,7 @@ def _request_id_line(record: CallRecord) -> bytes:
 
 def _outcome(call: Call) -> Outcome:
     """What became of the call as a whole."""
-    is_sent = any(attempt.sent for attempt in call.record.attempts)
-    return Outcome(Sent.SENT, call.usage, call.usage_class) if is_sent else NOT_SENT
+    for attempt in call.record.attempts:
+        if attempt.sent:
+            return Outcome(Sent.SENT, call.usage, call.usage_class)
+    return NOT_SENT

@@ -31,12 +31,14 @@ class Route(NamedTuple, Generic[T]):
         model: the canonical name, which rules see.
         is_listed: the configuration names the model; a wildcard provider serves any other.
         targets: what the router was told to make of each provider that serves it.
+        first: those of the lowest priority, of which one is asked first.
     """
 
     pool: int
     model: str
     is_listed: bool
     targets: tuple[T, ...]
+    first: tuple[T, ...]
 
 
 MakeTarget = Callable[[int, int, str, str], T]
@@ -74,13 +76,13 @@ class Router(Generic[T]):
             targets = []
             for at, provider in speaks:
                 if not provider.models:
-                    targets.append(self._make_target(index, at, model_name, model_name))
+                    targets.append((provider, self._make_target(index, at, model_name, model_name)))
                 targets.extend(
-                    self._make_target(index, at, model_name, it.upstream_name)
+                    (provider, self._make_target(index, at, model_name, it.upstream_name))
                     for it in provider.models
                     if it.name == model_name
                 )
-            self._listed.setdefault((dialect, name), Route(index, model_name, True, tuple(targets)))  # noqa: FBT003
+            self._listed.setdefault((dialect, name), _route(index, model_name, targets, is_listed=True))
         if any(not provider.models for _, provider in speaks):
             self._open[dialect] = index
 
@@ -96,12 +98,13 @@ class Router(Generic[T]):
         if route is None:
             if len(self._unlisted) >= UNLISTED_REMEMBERED:
                 self._unlisted.clear()
-            wildcards = tuple(
-                self._make_target(index, at, model, model)
+            wildcards = [
+                (provider, self._make_target(index, at, model, model))
                 for at, provider in enumerate(self._config.pools[index].providers)
                 if self._dialect_of(provider) == dialect and not provider.models
-            )
-            route = self._unlisted[dialect, model] = Route(index, model, False, wildcards)  # noqa: FBT003
+            ]
+            route = _route(index, model, wildcards, is_listed=False)
+            self._unlisted[dialect, model] = route
         return route
 
     def _not_found(self, dialect: str, model: str) -> Refusal:
@@ -132,6 +135,12 @@ class Router(Generic[T]):
         found = {route.model for (spoken, _), route in self._listed.items() if spoken == dialect}
         lists = [it for it in self._config.allow_models if it.mode is Mode.ENFORCE]
         return sorted(name for name in found if all(is_allowed(name, it) for it in lists))
+
+
+def _route(pool: int, model: str, targets: list[tuple[Provider, T]], *, is_listed: bool) -> Route[T]:
+    lowest = min(provider.priority for provider, _ in targets)
+    first = tuple(target for provider, target in targets if provider.priority == lowest)
+    return Route(pool, model, is_listed, tuple(target for _, target in targets), first)
 
 
 def is_allowed(model: str, allowed: ModelAllowList) -> bool:

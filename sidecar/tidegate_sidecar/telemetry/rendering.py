@@ -65,7 +65,7 @@ def _served(record: CallRecord, began: str) -> dict[str, Any] | None:
         or record.cache_write_tokens is not None
         or record.input_tokens is None
         or record.output_tokens is None
-        or not (record.consumer and record.pool and record.config and record.workload and record.namespace)
+        or not (record.consumer and record.pool)
     ):
         return None
     document: dict[str, Any] = {
@@ -89,13 +89,14 @@ def _served(record: CallRecord, began: str) -> dict[str, Any] | None:
         document["cached_input_tokens"] = record.cached_input_tokens
     if record.reasoning_tokens is not None:
         document["reasoning_tokens"] = record.reasoning_tokens
-    document |= {
-        "usage": "reported",
-        "duration_ms": record.duration_ms,
-        "config": record.config,
-        "namespace": record.namespace,
-        "workload": record.workload,
-    }
+    document["usage"] = "reported"
+    document["duration_ms"] = record.duration_ms
+    if record.config:
+        document["config"] = record.config
+    if record.namespace:
+        document["namespace"] = record.namespace
+    if record.workload:
+        document["workload"] = record.workload
     return document
 
 

@@ -106,7 +106,9 @@ async def test_the_application_sees_the_providers_headers_and_ours(raw: RawProvi
         assert headers["x-request-id"] == "req-1"
         assert headers["openai-processing-ms"] == "7"
         assert headers["x-ratelimit-remaining-requests"] == "59"
-        assert headers["date"] == "Tue, 15 Nov 1994 08:12:31 GMT", "a date in Retry-After is of the same clock"
+        assert headers["date"] == "Tue, 15 Nov 1994 08:12:31 GMT", (
+            "a date in Retry-After is of the same clock"
+        )
         assert headers["x-tidegate-request-id"] == sidecar.records.last.request_id
         assert headers["x-tidegate-provider"] == "only"
         assert headers["x-tidegate-model"] == "gpt-test"

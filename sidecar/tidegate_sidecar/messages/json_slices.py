@@ -64,22 +64,22 @@ def members_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Generat
         NotJsonError: the text is no JSON object, or beyond the bounds of this module.
         GivenTwiceError: by whatever spelling of its name.
     """
-    reading = _Reading(body, max(slice_bytes, _LEAST_SLICE))
+    reading = SlicedReading(body, max(slice_bytes, _LEAST_SLICE))
     yield from reading.read()
     return reading.members
 
 
-class _Reading:
-    """One text, and how far it has been read."""
+class SlicedReading:
+    """One text, and how far it has been read. `members` are all there when `read` has ended."""
 
-    __slots__ = ("_body", "_names", "_position", "_slice", "_spent", "members")
+    __slots__ = ("_body", "_position", "_slice", "_spent", "members", "names")
 
     def __init__(self, body: bytes, slice_bytes: int) -> None:
         self._body = body
         self._slice = slice_bytes
         self._position = 0
         self._spent = 0
-        self._names: set[str] = set()
+        self.names: set[str] = set()
         self.members: list[Member] = []
 
     def read(self) -> Steps:
@@ -97,6 +97,25 @@ class _Reading:
         if self._position < len(self._body):
             raise NotJsonError("something follows the object", self._position)
 
+    def add(self, member: Member) -> None:
+        """Take note of one more member.
+
+        Raises:
+            GivenTwiceError: there is one of its name.
+        """
+        if member.name in self.names:
+            raise GivenTwiceError(member.name)
+        self.names.add(member.name)
+        self.members.append(member)
+
+    def judge(self, text: bytes) -> None:
+        """Look at a piece of the text that is JSON by itself.
+
+        Raises:
+            NotJsonError: it is none.
+        """
+        check(text)
+
     def _read_member(self) -> Steps:
         start = self._position
         name = self._read_name()
@@ -108,10 +127,7 @@ class _Reading:
         end = self._position
         if len(self.members) == MAX_MEMBERS:
             raise NotJsonError(f"more than {MAX_MEMBERS} members", start)
-        if name in self._names:
-            raise GivenTwiceError(name)
-        self._names.add(name)
-        self.members.append(Member(name, start, value_start, end))
+        self.add(Member(name, start, value_start, end))
         yield from self._skip_space()
         self._spent += _MEMBER_COST + end - start
         if self._spent >= self._slice:
@@ -254,6 +270,6 @@ class _Reading:
     def _check(self, text: bytes, start: int, end: int, added: int = 0) -> None:
         """Let the parsers judge `text`, which is `body[start:end]` behind `added` bytes of ours, and before some more."""
         try:
-            check(text)
+            self.judge(text)
         except NotJsonError as error:
             raise NotJsonError(error.reason, min(max(start + error.offset - added, start), end)) from error

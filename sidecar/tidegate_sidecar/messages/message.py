@@ -216,7 +216,7 @@ def read_in_slices(
     except GivenTwiceError as error:
         return _given_twice(error.name)
     if document is None:
-        document = yield from _parsed_in_part(body, members, budget, slice_bytes)
+        document = yield from parsed_in_part(body, members, budget, slice_bytes)
     return Message(body, document, members)
 
 
@@ -228,7 +228,7 @@ def _parsed_at_once(body: bytes) -> dict[str, object] | None:
     return document if type(document) is dict and len(document) <= MAX_MEMBERS else None
 
 
-def _parsed_in_part(
+def parsed_in_part(
     body: bytes, members: list[Member], budget: int, slice_bytes: int
 ) -> Generator[None, None, dict[str, object]]:
     """The values of `members`, the smallest first until `budget` bytes are parsed."""

@@ -14,8 +14,9 @@ from tidegate_policy.model import RetryOn
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.targets import Target, lines_of
 from tidegate_sidecar.dialects.base import Judged, Verdict
-from tidegate_sidecar.dialects.json_text import read_json
 from tidegate_sidecar.dialects.retry_after import retry_after_ms
+from tidegate_sidecar.messages.answer_documents import document_of
+from tidegate_sidecar.messages.message import AT_ONCE_BYTES
 from tidegate_sidecar.policies.base import (
     UsageClass,
 )
@@ -43,6 +44,7 @@ from tidegate_sidecar.proxy.failure import (
 from tidegate_sidecar.proxy.filter_chain import chained
 from tidegate_sidecar.proxy.filters import AnswerFilter, AskAgain
 from tidegate_sidecar.proxy.headers import HeaderNames, labelled, own_keys, value_of
+from tidegate_sidecar.proxy.receive import read_document
 from tidegate_sidecar.proxy.refusals import gave_up, stream_cut
 from tidegate_sidecar.proxy.request_filters import context_of, take
 from tidegate_sidecar.proxy.respond import error_body
@@ -204,7 +206,12 @@ class Attempts:
             while isinstance(begun, Undecided):
                 await begun.decide()
                 begun = await attempt.begun
-            result = self._judged(begun, turn, attempt) if isinstance(begun, Whole) else begun
+            if isinstance(begun, Whole):
+                body = b"" if begun.is_encoded else begun.body
+                document = document_of(body) if len(body) <= AT_ONCE_BYTES else await read_document(body)
+                result: Answer | Refusal | Failure = self._judged(begun, document, turn, attempt)
+            else:
+                result = begun
         except BaseException:
             self._left(turn)
             raise
@@ -238,11 +245,10 @@ class Attempts:
         prefix = state.head(call.operation, call.request.query)
         return b"".join((prefix, credential, *lines, b"content-length: %d\r\n\r\n" % len(turn.body)))
 
-    def _judged(self, whole: Whole, turn: Turn, attempt: Attempt) -> Answer | Failure:
-        """What a whole answer says, by the dialect's table."""
+    def _judged(self, whole: Whole, document: object, turn: Turn, attempt: Attempt) -> Answer | Failure:
+        """What a whole answer says that is this document, by the dialect's table."""
         answer = Answer(whole.status, whole.headers, whole.body)
         dialect = turn.target.state.dialect
-        document = None if whole.is_encoded else read_json_or_none(whole.body)
         judged: Judged = dialect.judge(whole.status, document)
         if judged.verdict is Verdict.SERVED:
             if whole.is_encoded:
@@ -415,11 +421,3 @@ def _tell_whose_key(failure: Failure, turn: Turn) -> None:
             failure.answer = None
     elif turn.target.state.provider.caller_credential:
         failure.kind = FailureKind.CALLER_ERROR
-
-
-def read_json_or_none(body: bytes) -> object:
-    """The document that `body` is; None where it is no JSON."""
-    try:
-        return read_json(body)
-    except ValueError:
-        return None

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final
 from tidegate_sidecar.config.pipeline import Pipeline, PoolState
 from tidegate_sidecar.config.targets import ProviderState
 from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Problem, RawHeaders, Usage
-from tidegate_sidecar.dialects.json_text import read_json
 from tidegate_sidecar.proxy.answer import Answer, Whole
 from tidegate_sidecar.proxy.attempt import Begun
 from tidegate_sidecar.proxy.call import Call
 from tidegate_sidecar.proxy.failure import Failure, of_connection
 from tidegate_sidecar.proxy.headers import HeaderNames, own_keys, without_placeholder
 from tidegate_sidecar.proxy.passage import Passage
-from tidegate_sidecar.proxy.receive import read_body, read_message
+from tidegate_sidecar.proxy.receive import read_body, read_document, read_message
 from tidegate_sidecar.proxy.refusals import case_of
 from tidegate_sidecar.routing.refusal import (
     Refusal,
@@ -201,7 +200,7 @@ class PassThrough:
     async def _deliver(self, begun: Whole | Answer, passage: Passage, state: ProviderState) -> None:
         record = self._call.record
         if isinstance(begun, Whole):
-            passage.usage_of_whole = _usage(begun, state.dialect)
+            passage.usage_of_whole = await _usage(begun, state.dialect)
             begun = Answer(begun.status, begun.headers, begun.body)
         own = b"x-tidegate-request-id: %b\r\nx-tidegate-provider: %b\r\n" % (
             record.request_id.encode("ascii"),
@@ -250,11 +249,8 @@ class PassThrough:
         return False
 
 
-def _usage(whole: Whole, dialect: Dialect) -> Usage:
+async def _usage(whole: Whole, dialect: Dialect) -> Usage:
     if whole.status >= HTTPStatus.BAD_REQUEST or whole.is_encoded or whole.body[:1] != b"{":
         return NO_USAGE
-    try:
-        document = read_json(whole.body)
-    except ValueError:
-        return NO_USAGE
+    document = await read_document(whole.body)
     return dialect.usage(document) if isinstance(document, Mapping) else NO_USAGE

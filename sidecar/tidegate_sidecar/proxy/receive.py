@@ -1,4 +1,8 @@
-"""The body of a request: read within bounds of bytes and time, decoded, and refused in the caller's dialect where it cannot be had."""
+"""Bodies: how that of a request is had, and how large ones of either side are understood.
+
+A request's is read within bounds of bytes and time, decoded, and refused in the caller's dialect where it cannot be had. What is
+large is read in several turns of the event loop.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Final, TypeVar
 
 from tidegate_sidecar.dialects.base import Problem
 from tidegate_sidecar.downstream.request import AppRequest, BrokenBodyError
+from tidegate_sidecar.messages.answer_documents import document_in_slices
 from tidegate_sidecar.messages.encodings import (
     BrokenEncodingError,
     TooLargeError,
@@ -61,6 +66,11 @@ async def read_message(body: bytes) -> Message | Problem:
     if len(body) <= AT_ONCE_BYTES:
         return read(body)
     return await _in_turns(read_in_slices(body))
+
+
+async def read_document(body: bytes) -> object:
+    """What an answer says, None where it is no JSON; a large one takes several turns of the event loop."""
+    return await _in_turns(document_in_slices(body))
 
 
 def refused(problem: Problem) -> Refusal:

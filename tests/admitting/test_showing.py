@@ -19,10 +19,25 @@ if TYPE_CHECKING:
     from tidegate_samples.sample import Document
 
 SHOWN = {
-    "AIPolicy": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2", "TARGETS": "chat"},
-    "ClusterAIPolicy": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2"},
+    "AIPolicy": {
+        "READY": "True",
+        "PROGRAMMED": "1",
+        "DESIRED": "2",
+        "TARGETS": "Deployment/chat, Job/search, Rollout.argoproj.io/agent",
+    },
+    "ClusterAIPolicy": {
+        "READY": "True",
+        "PROGRAMMED": "1",
+        "DESIRED": "2",
+        "NAMESPACES": "ai=on,team in (a,b)",
+    },
     "ProviderCredential": {"READY": "True", "SOURCE": "Environment"},
-    "ProviderPool": {"READY": "True", "PROGRAMMED": "1", "DESIRED": "2", "PROVIDERS": "openai"},
+    "ProviderPool": {
+        "READY": "True",
+        "PROGRAMMED": "1",
+        "DESIRED": "2",
+        "PROVIDERS": "openai, azure, anthropic",
+    },
 }
 """Column of `kubectl get` to what it has for the stored object."""
 

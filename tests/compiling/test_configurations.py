@@ -207,7 +207,11 @@ def test_a_suspended_pool_stays_in_the_configuration_as_such(compiled: Compile, 
     assert config.pools[0].suspended
     assert config.denials == ()
     assert said(compilation) == [
-        "Warning Suspended: ProviderPool ai-platform/chat: spec.suspend: the kill switch is on: calls are refused"
+        (
+            "Warning RefSuspended: AIPolicy team-a/chat: spec.poolRefs[0]: "
+            "ProviderPool ai-platform/chat is suspended: calls through it are refused"
+        ),
+        "Warning Suspended: ProviderPool ai-platform/chat: spec.suspend: the kill switch is on: calls are refused",
     ]
 
 

@@ -162,6 +162,67 @@ def test_a_suspended_credential_shows_in_the_conditions_of_its_pool() -> None:
     assert said(found(keyed)["models"])["ResolvedRefs"] == "False/RefNotFound"
 
 
+def test_a_suspended_pool_shows_in_the_conditions_of_every_policy_that_names_it() -> None:
+    """Their calls through it are refused, so they are not fully in force; another pool of a policy goes on."""
+    platform = {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "ClusterAIPolicy",
+        "metadata": {"name": "floor"},
+        "spec": {"namespaceSelector": {}, "poolRefs": [{"name": "models", "namespace": "team"}]},
+    }
+    both = policy("team", poolRefs=[{"name": "models"}, {"name": "spare"}])
+    statuses = found(
+        pool("team", suspend=True), pool("team", "spare"), both, platform, sidecars=serving(both, platform)
+    )
+    for name in ("chat", "floor"):
+        assert said(statuses[name])["Accepted"] == "True/Accepted"
+        assert said(statuses[name])["ResolvedRefs"] == "False/RefSuspended"
+        assert said(statuses[name])["Ready"] == "False/NotReady"
+    assert message(statuses["chat"], "ResolvedRefs") == (
+        "spec.poolRefs[0]: ProviderPool team/models is suspended: calls through it are refused"
+    )
+    assert said(statuses["models"])["Ready"] == "False/Suspended"
+    assert said(statuses["spare"])["Ready"] == "True/Ready"
+    resumed = found(pool("team"), pool("team", "spare"), both, platform, sidecars=serving(both, platform))
+    assert said(resumed["chat"])["Ready"] == said(resumed["floor"])["Ready"] == "True/Ready"
+
+
+def serving(*documents: Mapping[str, Any]) -> dict[ObjectRef, Sidecars]:
+    """One sidecar enforces each of them."""
+    return {
+        ObjectRef(
+            kind=it["kind"], namespace=it["metadata"].get("namespace", ""), name=it["metadata"]["name"]
+        ): Sidecars(desired=1, programmed=1)
+        for it in documents
+    }
+
+
+def test_what_get_shows_of_lists_and_selectors() -> None:
+    """A column has one text: of a list it would have the first item alone."""
+    targets = [{"kind": "Deployment", "name": name} for name in ("chat", "search")]
+    rollout = {"group": "argoproj.io", "kind": "Rollout", "name": "agent"}
+    selector = {
+        "matchLabels": {"tier": "web", "app": "chat"},
+        "matchExpressions": [
+            {"key": "team", "operator": "In", "values": ["a", "b"]},
+            {"key": "old", "operator": "DoesNotExist"},
+        ],
+    }
+    names = [{"name": name, "type": "OpenAI"} for name in ("a", "b", "c", "d", "e")]
+    statuses = found(
+        policy("team", "some", targetRefs=[*targets, rollout]),
+        policy("team", "labels", selector=selector),
+        policy("team", "all", selector={}),
+        pool("team", providers=names),
+    )
+    assert {name: dict(status.shown) for name, status in statuses.items()} == {
+        "some": {"appliesTo": "Deployment/chat, Deployment/search, Rollout.argoproj.io/agent"},
+        "labels": {"appliesTo": "app=chat,tier=web,team in (a,b),!old"},
+        "all": {"appliesTo": "all pods"},
+        "models": {"providerNames": "a, b, c and 2 more"},
+    }
+
+
 def test_sidecars_that_lag_and_those_that_refuse() -> None:
     ref = ObjectRef(kind="AIPolicy", namespace="team", name="chat")
     documents = (pool("team"), policy("team"))

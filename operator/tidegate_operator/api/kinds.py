@@ -119,11 +119,16 @@ _DESIRED: Final = Column(
 )
 _TARGETS: Final = Column(
     name="Targets",
-    path=".spec.targetRefs[*].name",
-    description="What the policy is attached to by name.",
+    path=".status.appliesTo",
+    description="What the policy applies to: its targets, or the labels of pods.",
+)
+_NAMESPACES: Final = Column(
+    name="Namespaces",
+    path=".status.appliesTo",
+    description="Labels of the namespaces that the policy applies to.",
 )
 _PROVIDERS: Final = Column(
-    name="Providers", path=".spec.providers[*].name", description="The providers of the pool."
+    name="Providers", path=".status.providerNames", description="The providers of the pool."
 )
 _DEGRADED: Final = _condition(ConditionType.DEGRADED, "Whether providers are out of order.", priority=1)
 _SOURCE: Final = Column(name="Source", path=".spec.source.type", description="Where the key comes from.")
@@ -171,6 +176,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                     _READY,
                     _PROGRAMMED,
                     _DESIRED,
+                    _NAMESPACES,
                     _AGE,
                     _REASON,
                     _MODE,

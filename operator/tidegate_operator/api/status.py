@@ -110,6 +110,9 @@ class ProviderStatus(Section):
     """When the state began."""
 
 
+Shown = Annotated[str, Text(expected="a few words", min_length=0, max_length=256)]
+
+
 class ObjectStatus(Section):
     """The fields that every status has."""
 
@@ -124,6 +127,8 @@ class ProviderPoolStatus(ObjectStatus):
 
     providers: Annotated[tuple[ProviderStatus, ...], Items(max_items=32, keys=("name",))] = ()
     """The providers, as the sidecars see them."""
+    provider_names: Shown = ""
+    """The names of the providers in one line, for `kubectl get`."""
     sidecars: SidecarCounts | None = None
     """How many sidecars use the pool."""
 
@@ -133,6 +138,8 @@ class AIPolicyStatus(ObjectStatus):
 
     targets: Annotated[tuple[TargetStatus, ...], Items(max_items=16, keys=("group", "kind", "name"))] = ()
     """What the policy applies to."""
+    applies_to: Shown = ""
+    """What the policy applies to in one line, for `kubectl get`: targets, or a selector as kubectl writes it."""
     sidecars: SidecarCounts | None = None
     """How many sidecars enforce the policy."""
 
@@ -140,6 +147,8 @@ class AIPolicyStatus(ObjectStatus):
 class ClusterAIPolicyStatus(ObjectStatus):
     """What became of the policy."""
 
+    applies_to: Shown = ""
+    """The namespaces that the policy applies to in one line, for `kubectl get`: a selector as kubectl writes it."""
     sidecars: SidecarCounts | None = None
     """How many sidecars enforce the policy."""
 

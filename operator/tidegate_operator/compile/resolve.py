@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.lookup import pool_references
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tidegate_operator.compile.lookup import Lookup, Policy
     from tidegate_operator.compile.pools import ResolvedPool
     from tidegate_policy.model import ObjectRef
+
+
+_REMARKS: Final = (Reason.OVERRIDDEN, Reason.REF_SUSPENDED)
+"""Of a reference with one of these the policy takes effect, but perhaps not as meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +37,14 @@ class UsablePools:
     """The pools of one policy for the workloads of one namespace.
 
     Attributes:
-        pools: in the order of the policy.
+        pools: in the order of the policy; a suspended one is among them, and its calls are refused.
         refusals: why the others cannot be used.
+        suspended: references to suspended pools, with what to say of each.
     """
 
     pools: tuple[ResolvedPool, ...]
     refusals: tuple[Refusal, ...]
+    suspended: tuple[Refusal, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -47,10 +53,10 @@ class UsablePools:
 
     def report(self, policy: Policy, findings: Findings, *, about: Iterable[str] = ()) -> None:
         """Say which references do not hold; those that a namespace is not permitted are `about` its workloads."""
-        for refusal in self.refusals:
+        for refusal in (*self.refusals, *self.suspended):
             path = ("spec", "poolRefs", refusal.index)
             message = refusal.message + refusal.hint
-            if refusal.reason is Reason.OVERRIDDEN:
+            if refusal.reason in _REMARKS:
                 findings.warning(policy.ref, path, refusal.reason, message)
             elif refusal.reason is Reason.REF_NOT_PERMITTED and not policy.ref.namespace:
                 findings.error(policy.ref, path, refusal.reason, message, about=about)
@@ -101,6 +107,7 @@ class PoolReferences:
     def _work_out(self, policy: Policy, namespace: str) -> UsablePools:
         usable: list[ResolvedPool] = []
         refusals: list[Refusal] = []
+        suspended: list[Refusal] = []
         first: dict[ObjectRef, int] = {}
         for index, ref in enumerate(pool_references(policy)):
             if ref in first:
@@ -114,7 +121,10 @@ class PoolReferences:
                 refusals.append(refusal)
             elif pool is not None:
                 usable.append(pool)
-        return UsablePools(pools=tuple(usable), refusals=tuple(refusals))
+                if pool.spec.suspend:
+                    message = f"{ref} is suspended: calls through it are refused"
+                    suspended.append(Refusal(index=index, reason=Reason.REF_SUSPENDED, message=message))
+        return UsablePools(pools=tuple(usable), refusals=tuple(refusals), suspended=tuple(suspended))
 
     def _refusal(
         self, index: int, ref: ObjectRef, pool: ResolvedPool | None, policy: Policy, namespace: str

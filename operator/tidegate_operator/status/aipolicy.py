@@ -8,6 +8,7 @@ from tidegate_operator.compile.diagnostics import Diagnostic, Reason
 from tidegate_operator.status import aspects
 from tidegate_operator.status.facts import Facts
 from tidegate_operator.status.model import Condition, Target, WantedStatus, no, words, yes
+from tidegate_operator.status.shown import joined, selected
 
 _ASK = "Have them ask for one with tidegate.dev/inject: enabled, and restart them."
 
@@ -27,7 +28,16 @@ def status_of(facts: Facts) -> WantedStatus:
         conditions=(*conditions, aspects.summary(facts, conditions)),
         sidecars=facts.sidecars,
         targets=_targets(facts),
+        shown={"appliesTo": _applies_to(facts.stored.spec)},
     )
+
+
+def _applies_to(spec: object) -> str:
+    if not isinstance(spec, AIPolicySpec):
+        return ""
+    if spec.selector is not None:
+        return selected(spec.selector, "all pods")
+    return joined([f"{it.qualified_kind}/{it.name}" for it in spec.target_refs or ()])
 
 
 def _accepted(facts: Facts, missing: list[Diagnostic]) -> Condition:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from tidegate_operator.api.clusteraipolicy import ClusterAIPolicySpec
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.status import aspects
 from tidegate_operator.status.facts import Facts
 from tidegate_operator.status.model import WantedStatus, words
+from tidegate_operator.status.shown import selected
 
 
 def status_of(facts: Facts) -> WantedStatus:
@@ -23,4 +25,11 @@ def status_of(facts: Facts) -> WantedStatus:
         generation=facts.generation,
         conditions=(*conditions, aspects.summary(facts, conditions)),
         sidecars=facts.sidecars,
+        shown={"appliesTo": _applies_to(facts.stored.spec)},
+    )
+
+
+def _applies_to(spec: object) -> str:
+    return (
+        selected(spec.namespace_selector, "all namespaces") if isinstance(spec, ClusterAIPolicySpec) else ""
     )

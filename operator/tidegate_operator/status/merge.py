@@ -62,6 +62,7 @@ def merge(current: Mapping[str, Any], wanted: WantedStatus, now: str) -> Merged:
             {"group": target.group, "kind": target.kind, "name": target.name, "pods": target.pods}
             for target in wanted.targets
         ]
+    fields |= wanted.shown
     if all(_same(current.get(name), value) for name, value in fields.items()):
         return Merged(status=None)
     return Merged(status=fields, transitions=_transitions(before, wanted.conditions))
@@ -98,5 +99,5 @@ def _transitions(before: Mapping[str, Any], conditions: Sequence[Condition]) -> 
 
 
 def _same(current: Any, wanted: Any) -> bool:
-    """Equal; a field that is not there is an empty list."""
-    return current == wanted or (current is None and wanted == [])
+    """Equal; a field that is not there is an empty list or text."""
+    return current == wanted or (current is None and wanted in ([], ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
@@ -54,6 +54,7 @@ class WantedStatus:
         generation: of the object, when it was looked at.
         sidecars: None where the kind has no such field.
         targets: None where the kind has no such field.
+        shown: field of the status to what a column of `kubectl get` has from it.
     """
 
     ref: ObjectRef
@@ -62,6 +63,7 @@ class WantedStatus:
     conditions: tuple[Condition, ...]
     sidecars: Sidecars | None = None
     targets: tuple[Target, ...] | None = None
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 def yes(kind: ConditionType, reason: ConditionReason, message: str) -> Condition:

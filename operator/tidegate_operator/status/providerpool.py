@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tidegate_operator.api.providerpool import ProviderPoolSpec
 from tidegate_operator.status import aspects
 from tidegate_operator.status.facts import Facts
 from tidegate_operator.status.model import WantedStatus
+from tidegate_operator.status.shown import joined
 
 
 def status_of(facts: Facts) -> WantedStatus:
@@ -20,4 +22,9 @@ def status_of(facts: Facts) -> WantedStatus:
         generation=facts.generation,
         conditions=(*conditions, aspects.summary(facts, conditions)),
         sidecars=facts.sidecars,
+        shown={"providerNames": _provider_names(facts.stored.spec)},
     )
+
+
+def _provider_names(spec: object) -> str:
+    return joined([it.name for it in spec.providers]) if isinstance(spec, ProviderPoolSpec) else ""

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROVIDER ?= simulated
 # how many random calls `make prove` makes; all of them have to leave nothing behind
 PROVE_CALLS ?= 1000000
-PROGRAMS ?= etcd kube-apiserver kubectl kube-controller-manager helm
+PROGRAMS ?= etcd kube-apiserver kubectl kube-controller-manager helm apiextensions-apiserver
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -92,7 +92,7 @@ def test_clusters_without_native_sidecars_are_refused(helm: Helm) -> None:
         helm.text("--kube-version=1.28.15")
 
 
-@pytest.mark.parametrize("version", ["1.29.0", "v1.31.2-gke.100", "v1.36.3+k3s1"])
+@pytest.mark.parametrize("version", ["1.29.0", "v1.31.2-gke.100", "v1.37.2+k3s1"])
 def test_distributions_may_have_suffixes(helm: Helm, version: str) -> None:
     assert OPERATOR in helm.render(f"--kube-version={version}")
 

@@ -41,7 +41,7 @@ def test_the_quickstart_has_conditions_that_are_true(cluster: Cluster, operator:
         "TARGETS",
         "AGE",
     ]
-    assert printed.splitlines()[1].split()[:6] == ["default", "chat", "True", "0", "0", "chat"]
+    assert printed.splitlines()[1].split()[:6] == ["default", "chat", "True", "0", "0", "Deployment/chat"]
     assert {kind: (it["status"], it["reason"]) for kind, it in conditions.items()} == {
         "Accepted": ("True", "Accepted"),
         "ResolvedRefs": ("True", "ResolvedRefs"),

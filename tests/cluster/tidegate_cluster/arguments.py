@@ -53,6 +53,37 @@ def apiserver_arguments(
     ]
 
 
+_PLUGINS_THAT_ASK = (
+    "NamespaceLifecycle",
+    "MutatingAdmissionWebhook",
+    "ValidatingAdmissionWebhook",
+    "ValidatingAdmissionPolicy",
+)
+"""Admission plugins that read namespaces, webhooks and policies, of which a server of definitions has none."""
+
+
+def definitions_server_arguments(
+    *, port: int, etcd_port: int, kubeconfig: Path, files: CertificateFiles, folder: Path
+) -> list[str]:
+    """Build the arguments of an apiextensions-apiserver that asks no other API server: the kubeconfig is its own."""
+    return [
+        f"--etcd-servers=http://{ADDRESS}:{etcd_port}",
+        f"--bind-address={ADDRESS}",
+        f"--secure-port={port}",
+        f"--cert-dir={folder}",
+        f"--tls-cert-file={files.serving}",
+        f"--tls-private-key-file={files.serving_key}",
+        f"--client-ca-file={files.authority}",
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        "--authentication-skip-lookup=true",
+        "--enable-priority-and-fairness=false",
+        f"--disable-admission-plugins={','.join(_PLUGINS_THAT_ASK)}",
+        "--profiling=false",
+    ]
+
+
 def controller_manager_arguments(
     *, port: int, kubeconfig: Path, files: CertificateFiles, folder: Path
 ) -> list[str]:

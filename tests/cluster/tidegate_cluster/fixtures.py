@@ -14,7 +14,8 @@ import pytest
 from tidegate_cluster.builder import provide
 from tidegate_cluster.controlplane import ControlPlane
 from tidegate_cluster.ledger import Ledger, Purpose
-from tidegate_cluster.programs import API_SERVER_PROGRAMS, CONTROL_PLANE_PROGRAMS
+from tidegate_cluster.oldest import OldestServer
+from tidegate_cluster.programs import API_SERVER_PROGRAMS, CONTROL_PLANE_PROGRAMS, OLDEST_SERVER
 from tidegate_cluster.settings import Settings, settings_from_environment
 from tidegate_cluster.waiting import wait_until
 
@@ -39,6 +40,18 @@ def control_plane(
     folder = tmp_path_factory.mktemp("control-plane")
     ledger = Ledger(cluster_settings.cache, Purpose.TESTS)
     with ControlPlane(programs=programs, folder=folder, ledger=ledger) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def oldest_server(
+    cluster_settings: Settings, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[OldestServer]:
+    """What serves definitions in the oldest Kubernetes that the chart promises."""
+    programs = provide(("etcd", OLDEST_SERVER), cluster_settings, _reporter(request.config))
+    folder = tmp_path_factory.mktemp("oldest")
+    ledger = Ledger(cluster_settings.cache, Purpose.TESTS)
+    with OldestServer(programs=programs, folder=folder, ledger=ledger) as started:
         yield started
 
 

@@ -35,7 +35,7 @@ class GoModule:
 
     @property
     def version(self) -> str:
-        """The release with its v, such as `v1.36.3`."""
+        """The release with its v, such as `v1.37.2`."""
         return self.version_of(self.releases)
 
     @property
@@ -112,9 +112,13 @@ def _no_stamps(_: GoModule) -> Mapping[str, str]:
 
 
 KUBERNETES = GoModule(name="kubernetes", releases="k8s.io/kubernetes", stamps=_kubernetes_stamps)
+OLDEST = GoModule(name="oldest", releases="k8s.io/apiextensions-apiserver", stamps=_no_stamps)
 ETCD = GoModule(name="etcd", releases="go.etcd.io/etcd/server/v3", stamps=_no_stamps)
 HELM = GoModule(name="helm", releases="helm.sh/helm/v3", stamps=_helm_stamps)
 COREDNS = GoModule(name="coredns", releases="github.com/coredns/coredns", stamps=_no_stamps)
+
+OLDEST_SERVER = "apiextensions-apiserver"
+"""The program of the oldest release: see `oldest.OldestServer`."""
 
 PROGRAMS: Mapping[str, Program] = {
     program.name: program
@@ -131,6 +135,7 @@ PROGRAMS: Mapping[str, Program] = {
                 "kube-proxy",
             )
         ),
+        Program(name=OLDEST_SERVER, package="k8s.io/apiextensions-apiserver", module=OLDEST),
         Program(name="helm", package="helm.sh/helm/v3/cmd/helm", module=HELM),
         Program(name="coredns", package="github.com/coredns/coredns", module=COREDNS),
     )

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate_sidecar.dialects.base import Event
-from tidegate_sidecar.dialects.sse import EventSplitter, EventTooLargeError
+from tidegate_sidecar.dialects.sse import (
+    LARGE_EVENT_BYTES,
+    MAX_LARGE_EVENT_VALUES,
+    EventSplitter,
+    EventTooLargeError,
+)
 
 LINE = st.sampled_from(
     [
@@ -181,3 +186,19 @@ def test_what_is_larger_than_the_bound_is_refused_however_it_is_cut(end: bytes, 
         refusal = str(error)
     if abs(size - 45) > 1:  # a cut within CR LF gives the LF to the next event
         assert refusal == ("an event of the stream is larger than 45 bytes" if size > 45 else "")
+
+
+@pytest.mark.parametrize("piece", [100_000, 600_000])
+@pytest.mark.parametrize("value", [b"[],", b"1,", b"{},"])
+def test_a_large_event_may_not_be_made_of_very_many_values(value: bytes, piece: int) -> None:
+    """It is parsed in one go, while everybody else waits; a picture or a long text has few of them."""
+    for count, is_refused in ((MAX_LARGE_EVENT_VALUES // 3, False), (3 * MAX_LARGE_EVENT_VALUES, True)):
+        event = b"data: [" + value * count + b'"' + b"x" * LARGE_EVENT_BYTES + b'"]\n\n'
+        splitter, refusal, events = EventSplitter(), "", []
+        try:
+            for at in range(0, len(event), piece):
+                events += splitter.feed(event[at : at + piece])
+        except EventTooLargeError as error:
+            refusal = str(error)
+        assert ("values" in refusal) is is_refused
+        assert [it[0] for it in events] == ([] if is_refused else [event])

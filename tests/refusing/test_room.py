@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tidegate_testing.configs import config, pool, provider
-from tidegate_testing.provider import COMPLETION, ProviderCall, RawProvider, raw_provider
+from tidegate_testing.provider import COMPLETION, DONE, ProviderCall, RawProvider, raw_provider
+from tidegate_testing.scripts import events
 from tidegate_testing.sidecar import Answer, Sidecar, running_sidecar
+from tidegate_testing.tasks import until
 from tidegate_testing.wire import DEADLINE_S, ask
 
-from tidegate_policy.model import CompiledConfig
+from tidegate_operator.compile.unmatched import pass_through
+from tidegate_policy.model import CompiledConfig, ProviderType
 from tidegate_sidecar.proxy.holding import SMALL_BYTES, Held, Hold
 from tidegate_sidecar.telemetry.records import Ending, UsageState
 
@@ -28,6 +31,10 @@ ROOM = 4 * SMALL_BYTES
 
 def only(url: str) -> CompiledConfig:
     return config(pool(provider("only", url)))
+
+
+def passing(url: str) -> CompiledConfig:
+    return pass_through({ProviderType.OPENAI: url}).config
 
 
 def long(count: int) -> bytes:
@@ -171,6 +178,59 @@ async def test_an_answer_that_was_paid_for_comes_through_whatever_is_held(
         assert (await call).body == body
         record = sidecar.records.last
         assert (record.ending, record.usage) == (Ending.SERVED, usage)
+
+
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":"stop"}]}\n\n'
+
+
+@pytest.mark.parametrize("served", [only, passing])
+async def test_an_event_that_is_not_whole_yet_is_held(served: Callable[[str], CompiledConfig]) -> None:
+    """A stream passes on whole events, so a large one is as much memory as an answer is."""
+    event = EVENT % (b"x" * (ROOM // 2))
+    async with (
+        raw_provider() as raw,
+        running_sidecar(served(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        call = tasks.create_task(sidecar.chat(stream=True, headers={"authorization": "Bearer own"}))
+        asked = await raw.next()
+        await asked.begin_stream()
+        await asked.event(event[:-2])
+        await until(lambda: sidecar.listening.held.count >= len(event) - 2)
+        await asked.event(event[-2:])
+        await until(lambda: sidecar.listening.held.count < SMALL_BYTES)
+        await asked.event(DONE)
+        await asked.end_stream()
+        assert event + DONE == (await call).body
+        assert sidecar.records.last.ending is Ending.SERVED
+
+
+async def test_an_event_without_room_is_told_and_says_nothing_of_its_provider() -> None:
+    async with (
+        raw_provider() as raw,
+        running_sidecar(only(raw.url), max_held_bytes=ROOM) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        call = tasks.create_task(sidecar.chat(stream=True))
+        asked = await raw.next()
+        await asked.begin_stream()
+        await asked.event(EVENT[:-2] % (b"x" * 2 * ROOM))
+        answered = await call
+        assert answered.status == 502
+        assert "there is no room to hold an event of its stream" in answered.text
+        assert [it.result for it in sidecar.records.last.attempts] == ["NotJudged"]
+        await asked.gone()
+
+
+async def test_an_event_without_room_is_let_through_unread() -> None:
+    event = EVENT % (b"x" * 2 * ROOM)
+    async with (
+        raw_provider(events(event + DONE)) as raw,
+        running_sidecar(passing(raw.url), max_held_bytes=ROOM) as sidecar,
+    ):
+        answered = await sidecar.chat(stream=True, headers={"authorization": "Bearer own"})
+        assert answered.body == event + DONE
+        assert sidecar.records.last.usage is UsageState.UNREPORTED
 
 
 async def test_of_a_compressed_body_only_what_it_stands_for_is_held() -> None:

@@ -140,6 +140,24 @@ async def test_an_event_of_many_megabytes_is_passed_on() -> None:
         await relayed(sidecar, raw.calls, stream)
 
 
+async def test_an_event_of_very_many_values_is_told_as_what_nobody_reads() -> None:
+    values = CHUNK.replace(b'"c"', b"[" + b"[]," * 10**6 + b"0]") % (b"a", b"null")
+
+    async def answer(call: ProviderCall) -> None:
+        await call.begin_stream()
+        await call.event(lines(values, LAST))
+        await call.gone()
+
+    async with (
+        raw_provider(answer) as raw,
+        running_sidecar(config(pool(provider("only", raw.url)))) as sidecar,
+    ):
+        answered = await sidecar.chat(stream=True)
+        assert answered.status == 502
+        assert "an event of the stream has more than" in answered.text
+        assert len(raw.calls) == 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [{f"x-number-{number}": "v" * 100 for number in range(200)}, {"content-security-policy": "a " * 15_000}],

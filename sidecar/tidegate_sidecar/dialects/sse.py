@@ -13,6 +13,11 @@ from tidegate_sidecar.dialects.base import Event
 MAX_EVENT_BYTES: Final = 32 * 2**20
 """Whoever sends more than this without a blank line sends no events. Images and audio come in events of some megabytes."""
 
+LARGE_EVENT_BYTES: Final = 512 * 2**10
+MAX_LARGE_EVENT_VALUES: Final = 200_000
+"""How many commas and opening brackets a large event may have. Each is a value to whoever parses it, which happens in one go;
+what makes real events large are long strings."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 _CR: Final = 13
 _LF: Final = 10
@@ -27,7 +32,7 @@ _EVENT: Final = b"event: "
 
 
 class EventTooLargeError(ValueError):
-    """An event is larger than the bound of its splitter."""
+    """An event is larger than the bound of its splitter, or holds too many values."""
 
 
 class EventSplitter:
@@ -37,12 +42,13 @@ class EventSplitter:
     events, one after the other, are the bytes of the stream. Lines end with LF, CR or CR LF, in any mix.
     """
 
-    __slots__ = ("_has_begun", "_has_cr", "_held", "_max_event_bytes")
+    __slots__ = ("_has_begun", "_has_cr", "_held", "_max_event_bytes", "_values")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         """Hold at most `max_event_bytes` of an event that is not whole yet, and up to one piece more."""
         self._max_event_bytes = max_event_bytes
         self._held = bytearray()
+        self._values = 0  # of what is held, once that is large
         self._has_cr = False
         self._has_begun = False
 
@@ -55,7 +61,7 @@ class EventSplitter:
         """Take bytes; return the events that are whole now.
 
         Raises:
-            EventTooLargeError: an event is larger than the bound. The stream cannot be read any further.
+            EventTooLargeError: an event is larger than the bound, or holds too many values. The stream cannot be read any further.
         """
         if _CR in data:
             self._has_cr = True
@@ -64,11 +70,14 @@ class EventSplitter:
             return self._split(data)
         searched = max(0, len(held) - _OVERLAP)
         held += data  # in place: a piece costs its own bytes, not those of the event before it
+        if len(held) > LARGE_EVENT_BYTES:
+            self._check_values(data)
         if not self._end_of_event(held, searched):
             self._check_size(len(held))
             return []
         joined = bytes(held)
         held.clear()
+        self._values = 0
         return self._split(joined)
 
     def end(self) -> list[Event]:
@@ -123,6 +132,15 @@ class EventSplitter:
             elif field == b"event":
                 name = value
         return raw, name, b"\n".join(data)
+
+    def _check_values(self, data: bytes) -> None:
+        """Count the values of what is held, to which `data` was added last."""
+        added = data if self._values else self._held
+        self._values += 1 + added.count(b",") + added.count(b"[") + added.count(b"{")
+        if self._values > MAX_LARGE_EVENT_VALUES:
+            raise EventTooLargeError(
+                f"an event of the stream has more than {MAX_LARGE_EVENT_VALUES} values, and {LARGE_EVENT_BYTES} bytes"
+            )
 
     def _check_size(self, event_bytes: int) -> None:
         if event_bytes > self._max_event_bytes:

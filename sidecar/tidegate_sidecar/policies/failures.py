@@ -43,7 +43,8 @@ class FailureKind(StrEnum):
     NOT_ACCEPTED = "NotAccepted"
     """A rule of ours wants another answer than the one that the provider gave."""
     NOT_JUDGED = "NotJudged"
-    """A rule of ours has to look at the answer and could not, for its size or its encoding, or had not decided in time."""
+    """A rule of ours has to look at the answer and could not, for its size or its encoding, or had not decided in time; or there
+    was no room to hold what has to be held of it."""
 
 
 class Counts(Enum):

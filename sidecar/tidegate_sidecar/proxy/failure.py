@@ -145,3 +145,8 @@ def not_accepted(refusal: Refusal) -> Failure:
 def not_judged(reason: str, status: int) -> Failure:
     """The provider has served the call, and a rule that has to see the answer could not decide on it."""
     return Failure(FailureKind.NOT_JUDGED, reason, status=status)
+
+
+def no_room(what: str, status: int) -> Failure:
+    """The provider has served the call, and `what` has to be held to be passed on, for which there is no room."""
+    return not_judged(f"there is no room to hold {what} (TIDEGATE_MAX_HELD_BYTES)", status)

@@ -10,6 +10,7 @@ from tidegate_sidecar.proxy.answer_bodies import PassingBody, WholeBody
 from tidegate_sidecar.proxy.attempt import Attempt
 from tidegate_sidecar.proxy.failure import timed_out
 from tidegate_sidecar.proxy.headers import media_type, value_of
+from tidegate_sidecar.proxy.holding import SMALL_BYTES
 from tidegate_sidecar.proxy.redact import headers_without
 
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -32,11 +33,12 @@ class Passage(Attempt):
 class _PassingEvents(PassingBody):
     """Each piece at once, as it came; what cannot be understood ends the reading and nothing else."""
 
-    __slots__ = ("_idle_ns", "_splitter")
+    __slots__ = ("_counted_bytes", "_idle_ns", "_splitter")
 
     def __init__(self, attempt: Attempt, headers: RawHeaders) -> None:
         super().__init__(attempt, headers)
         self._splitter: EventSplitter | None = EventSplitter(attempt.asker.max_answer_bytes)
+        self._counted_bytes = 0
         self._idle_ns = attempt.asker.timeouts.stream_idle_ms * _MS_NS
         attempt.reader = attempt.dialect.stream_reader()
         self._renew()
@@ -79,3 +81,16 @@ class _PassingEvents(PassingBody):
                     reader.read(event)
         except (EventTooLargeError, UnreadableError):
             self._splitter = None
+        else:
+            self._count(self._splitter.held_bytes)
+
+    def _count(self, held_bytes: int) -> None:
+        """Hold what is read of an event that is not whole yet, as far as there is room for it."""
+        held_bytes = held_bytes if held_bytes > SMALL_BYTES else 0
+        hold, more = self._attempt.asker.hold, held_bytes - self._counted_bytes
+        if more > 0 and not hold.grow(more):
+            held_bytes, self._splitter = 0, None
+            more = -self._counted_bytes
+        if more < 0:
+            hold.shrink(-more)
+        self._counted_bytes = held_bytes

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Final
 from tidegate_sidecar.dialects.base import Event, Judged, UnreadableError
 from tidegate_sidecar.dialects.sse import EventSplitter, EventTooLargeError
 from tidegate_sidecar.proxy.answer import Answer
-from tidegate_sidecar.proxy.failure import Failure, error_in_stream, incomplete, timed_out, unreadable
+from tidegate_sidecar.proxy.failure import (
+    Failure,
+    error_in_stream,
+    incomplete,
+    no_room,
+    timed_out,
+    unreadable,
+)
 from tidegate_sidecar.proxy.headers import labelled
+from tidegate_sidecar.proxy.holding import SMALL_BYTES
 from tidegate_sidecar.proxy.redact import StreamRedactor
 from tidegate_sidecar.proxy.rest import PushedRest
 
@@ -44,6 +52,7 @@ class StreamBody(PushedRest):
     """Reads one stream."""
 
     __slots__ = (
+        "_counted_bytes",
         "_headers",
         "_idle_ns",
         "_is_committed",
@@ -69,7 +78,7 @@ class StreamBody(PushedRest):
         self._is_committed = False
         self._is_held = self._is_slow = False  # by a rule; by the application
         self._opening: list[bytes] = []
-        self._opening_bytes = 0
+        self._opening_bytes = self._counted_bytes = 0
         self._idle_ns = timeouts.stream_idle_ms * _MS_NS
         self._stream_due_ns = attempt.stream_due_ns
         self._ping_ns = asker.called_ns + SIGN_OF_LIFE_NS
@@ -86,9 +95,23 @@ class StreamBody(PushedRest):
             self._end_by(unreadable(str(error), self._attempt.status))
             return
         if events:
+            if self._counted_bytes:
+                self._count(0)
             self._read(events)
+        elif (held_bytes := self._splitter.held_bytes) > SMALL_BYTES and not self._count(held_bytes):
+            self._end_by(no_room("an event of its stream", self._attempt.status))
         elif piece.startswith(b":") and self._is_committed:
             self._renew(self._attempt.asker.now_ns())  # a comment, without the blank line that ends an event
+
+    def _count(self, held_bytes: int) -> bool:
+        """Hold so many bytes of the event that is not whole yet, among all that calls hold; False: there is no room."""
+        more = held_bytes - self._counted_bytes
+        if more > 0 and not self._attempt.asker.hold.grow(more):
+            return False
+        if more < 0:
+            self._attempt.asker.hold.shrink(-more)
+        self._counted_bytes = held_bytes
+        return True
 
     def on_end(self) -> None:
         if self._redactor is not None and (held := self._redactor.finish()):

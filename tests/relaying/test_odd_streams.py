@@ -160,8 +160,12 @@ async def test_an_event_of_very_many_values_is_told_as_what_nobody_reads() -> No
 
 @pytest.mark.parametrize(
     "headers",
-    [{f"x-number-{number}": "v" * 100 for number in range(200)}, {"content-security-policy": "a " * 15_000}],
-    ids=["many", "long"],
+    [
+        {f"x-number-{number}": "v" * 100 for number in range(200)},
+        {"content-security-policy": "a " * 15_000},
+        {f"x-number-{number}": "v" * 1_000 for number in range(95)},
+    ],
+    ids=["many", "long", "as much as httpcore reads"],
 )
 async def test_headers_may_be_many_and_long(headers: dict[str, str]) -> None:
     async def answer(call: ProviderCall) -> None:

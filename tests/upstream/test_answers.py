@@ -246,12 +246,12 @@ def test_a_head_may_have_64_kib_and_not_a_byte_more(lines: int) -> None:
         found = read(*pieces[0])
         assert isinstance(found, Read), found
         assert found.is_reusable
-        assert read(*pieces[1]) == "the head of its answer is larger than 64 KiB"
+        assert read(*pieces[1]) == "the head of its answer is larger than 128 KiB"
 
 
 def test_interim_heads_count_as_the_head() -> None:
     interim = b"HTTP/1.1 103 X\r\n\r\n" * (HEAD_MAX // 18)
-    assert read(interim + OK + b"content-length: 0\r\n\r\n") == "the head of its answer is larger than 64 KiB"
+    assert read(interim + OK + b"content-length: 0\r\n\r\n") == "the head of its answer is larger than 128 KiB"
     assert isinstance(read(interim[: len(interim) // 36 * 18] + OK + b"content-length: 0\r\n\r\n"), Read)
 
 
@@ -264,7 +264,7 @@ def test_a_head_that_never_ends_is_refused_within_its_bound() -> None:
     reader = AnswerReader()
     reader.expect("POST")
     reader.feed(OK + b"x: ")
-    with pytest.raises(GarbageError, match="larger than 64 KiB"):
+    with pytest.raises(GarbageError, match="larger than 128 KiB"):
         feed_all(reader, [b"y" * 1_024] * (HEAD_MAX // 1_024 + 1))
 
 

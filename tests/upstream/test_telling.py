@@ -103,7 +103,7 @@ async def test_an_answer_to_head_has_no_body() -> None:
     [
         (b"SSH-2.0-x\r\n", "its answer is not HTTP"),
         (b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "it switches to a protocol that nobody asked for"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000, "the head of its answer is larger than 64 KiB"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 140_000, "the head of its answer is larger than 128 KiB"),
         (CHUNKED + b"x\r\n", "its answer is not HTTP"),
     ],
 )  # fmt: skip
@@ -150,7 +150,7 @@ async def test_what_came_before_garbage_is_told_first() -> None:
         b"RTSP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\nx: \x01\r\ncontent-length:\r\n 2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 140_000 + b"\r\ncontent-length: 2\r\n\r\nhi",
     ],
     ids=["no HTTP", "a coding", "a fold", "too large"],
 )

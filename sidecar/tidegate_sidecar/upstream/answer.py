@@ -19,8 +19,8 @@ import httptools
 
 Headers = list[tuple[bytes, bytes]]
 
-HEAD_MAX: Final = 64 * 2**10
-"""Bytes of a head, with all interim heads before it."""
+HEAD_MAX: Final = 128 * 2**10
+"""Bytes of a head, with all interim heads before it: more than the clients of the providers' SDKs read (100 KiB, httpcore)."""
 
 _FRAMING_MAX: Final = 64 * 2**10
 _FRAMING_PER_BYTE: Final = 16
@@ -33,7 +33,7 @@ _LOWEST: Final = 100
 _WITHOUT_BODY: Final = (204, 304)
 
 _NOT_HTTP: Final = "its answer is not HTTP"
-_TOO_LARGE: Final = "the head of its answer is larger than 64 KiB"
+_TOO_LARGE: Final = "the head of its answer is larger than 128 KiB"
 
 _SPACE_BEHIND_NAME: Final = re.compile(rb"\r\n[^ \t:\r\n][^:\r\n]*[ \t]:")
 _FOLD_BEHIND_STATUS: Final = re.compile(rb"(?:\A|\r\n\r\n)HTTP/[^\r\n]*\r\n[ \t]")

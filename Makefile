@@ -38,7 +38,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
 	$(BIN)/python -m tidegate_operator.chart --check charts/tidegate/files
 
-kubernetes: $(READY) ## Build what the tests need of Kubernetes, once for this user, in about nine minutes
+kubernetes: $(READY) ## Build what the tests need of Kubernetes, once for this user, in about ten minutes
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster build $(PROGRAMS) >/dev/null
 
 format: $(READY) ## Format, and mend what the linter can mend

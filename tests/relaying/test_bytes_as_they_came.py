@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -219,6 +220,42 @@ class TestAnswers:
             record = sidecar.records.last
             assert record.ending is Ending.PROVIDER_ERROR
             assert [it.result for it in record.attempts] == ["Overloaded", "Overloaded"]
+
+    @pytest.mark.parametrize("encoding", ["none", "UTF-8"])
+    @pytest.mark.parametrize("streaming", [False, True])
+    async def test_in_no_encoding_are_read_whatever_name_it_is_given(
+        self, raw: RawProvider, encoding: str, *, streaming: bool
+    ) -> None:
+        """Some servers say `none`, so that nobody before them compresses a stream. SDKs pass over names that they do not know."""
+        used = b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}'
+        plain = (
+            delta("x", "stop") + b"data: " + used + b"\n\n" + DONE
+            if streaming
+            else json.dumps(COMPLETION).encode()
+        )
+
+        async def answer(call: ProviderCall) -> None:
+            await call.answer(plain, headers={"content-encoding": encoding})
+
+        raw.script = answer
+        async with running_sidecar(config(pool(provider("only", raw.url)))) as sidecar:
+            answered = await sidecar.chat(stream=streaming)
+            assert answered.body == plain
+            assert answered.headers["content-encoding"] == encoding
+            record = sidecar.records.last
+            assert record.usage is UsageState.REPORTED
+
+    async def test_in_no_encoding_that_break_off_are_told_as_such(self, raw: RawProvider) -> None:
+        async def answer(call: ProviderCall) -> None:
+            await call.begin_stream(headers={"content-encoding": "none"})
+            await call.event(delta("x"))
+            call.close()
+
+        raw.script = answer
+        async with running_sidecar(config(pool(provider("only", raw.url)))) as sidecar:
+            answered = await sidecar.chat(stream=True)
+            assert b"provider_unreachable" in answered.body
+            assert sidecar.records.last.ending is Ending.FAILED
 
     @pytest.mark.parametrize("encoding", ENCODERS)
     @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])

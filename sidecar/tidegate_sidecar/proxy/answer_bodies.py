@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -31,6 +32,12 @@ _NO_EVENTS: Final = b'{[<"'
 
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"
 """What may stand before it: white space, and the bytes of a byte order mark."""
+
+
+TELLING_BYTES: Final = 32
+"""Of a body that tell text from what is compressed or encrypted, which has other bytes than these among its first."""
+
+_TEXT: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\r\n -~]*\Z")
 
 
 class Body(Protocol):
@@ -198,3 +205,38 @@ class SniffedBody:
             attempt.on_due(now_ns)
         else:
             attempt.due_ns = min(attempt.opening_due_ns, now_ns + LOOK_AGAIN_NS)
+
+
+class StrangeBody:
+    """Of an encoding that is not known: decides by its first bytes whether it is in one at all.
+
+    Some servers name `none`, or a character set, and the SDKs pass over such names.
+    """
+
+    __slots__ = ("_attempt", "_headers", "_seen")
+
+    def __init__(self, attempt: Attempt, headers: RawHeaders) -> None:
+        self._attempt = attempt
+        self._headers = headers
+        self._seen = b""
+
+    def on_piece(self, piece: bytes) -> None:
+        self._seen += piece
+        if len(self._seen) >= TELLING_BYTES:
+            self._decide()
+
+    def on_end(self) -> None:
+        self._decide()
+        self._attempt.on_end()
+
+    def on_failure(self, failure: Failure) -> None:
+        self._attempt.fail(failure)
+
+    def on_due(self, now_ns: int) -> None:
+        self._attempt.fail(self._attempt.overdue(now_ns))
+
+    def _decide(self) -> None:
+        attempt = self._attempt
+        is_text = _TEXT.match(self._seen, 0, TELLING_BYTES) is not None
+        body = attempt.plain_body(self._headers) if is_text else attempt.encoded_body(self._headers)
+        attempt.read_as(body, self._seen)

@@ -21,7 +21,7 @@ from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, RawHeaders, Stream
 from tidegate_sidecar.messages.encodings import BrokenEncodingError, Decoder, TooLargeError, is_understood
 from tidegate_sidecar.policies.base import UsageClass
 from tidegate_sidecar.proxy.answer import Answer, Whole
-from tidegate_sidecar.proxy.answer_bodies import Body, PassingBody, SniffedBody, WholeBody
+from tidegate_sidecar.proxy.answer_bodies import Body, PassingBody, SniffedBody, StrangeBody, WholeBody
 from tidegate_sidecar.proxy.failure import Failure, of_connection, redirected, timed_out, unreadable
 from tidegate_sidecar.proxy.filters import AnswerFilter
 from tidegate_sidecar.proxy.headers import value_of
@@ -261,12 +261,9 @@ class Attempt:
                 self._decoder, self.encoding = Decoder(encoding), encoding
                 kept = [it for it in kept if it[0].lower() != b"content-encoding"]
             else:
-                self._body = self._of_unknown_encoding(kept)
+                self._body = StrangeBody(self, kept)
                 return
-        if self.asker.wants_stream and status < HTTPStatus.MULTIPLE_CHOICES:
-            self._body = SniffedBody(self, kept)
-        else:
-            self._body = WholeBody(self, kept)
+        self._body = self.plain_body(kept)
 
     def on_body(self, piece: bytes) -> None:
         assert self._body is not None, "a head comes before a body"  # noqa: S101 - a programming error
@@ -320,7 +317,14 @@ class Attempt:
         self._body = body
         body.on_piece(first)
 
-    def _of_unknown_encoding(self, headers: RawHeaders) -> Body:
+    def plain_body(self, headers: RawHeaders) -> Body:
+        """What reads a body that is in no encoding, or is decoded here."""
+        if self.asker.wants_stream and self.status < HTTPStatus.MULTIPLE_CHOICES:
+            return SniffedBody(self, headers)
+        return WholeBody(self, headers)
+
+    def encoded_body(self, headers: RawHeaders) -> Body:
+        """What takes a body that nobody here can read."""
         if self.asker.wants_stream and self.status < HTTPStatus.MULTIPLE_CHOICES and self.filter is None:
             return PassingBody(self, headers)
         return WholeBody(self, headers, is_encoded=True)

@@ -617,7 +617,7 @@ class TestJudging:
         self, make: Callable[[], Any], *, stream: bool
     ) -> None:
         async def serve(call: ProviderCall) -> None:
-            await call.answer(b"?", headers={"content-encoding": "x-unknown"})
+            await call.answer(b"\x00?", headers={"content-encoding": "x-unknown"})
 
         async with raw_provider(serve) as raw, serving(filtered(raw.url), filters=(by(make),)) as running:
             answer = await running.ask(stream=stream)

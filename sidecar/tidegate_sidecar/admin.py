@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion10, hdrs, web
 
 from tidegate_policy import wire
 from tidegate_policy.units import parse_duration
 from tidegate_sidecar.config.live import Live
+from tidegate_sidecar.downstream.hosts import Fields, HostProblem, HostRules, check_page, is_address
 from tidegate_sidecar.downstream.in_flight import InFlight
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -21,10 +22,11 @@ MAX_WAIT_MS: Final = 10_000
 
 
 class Admin:
-    """Answers GET on `_PATHS`."""
+    """Answers GET on `_PATHS`, and no web page."""
 
-    def __init__(self, live: Live, metrics: Metrics, in_flight: InFlight) -> None:
-        """Show these."""
+    def __init__(self, live: Live, metrics: Metrics, in_flight: InFlight, hosts: HostRules) -> None:
+        """Show these to whom `hosts` lets ask."""
+        self._hosts = hosts
         self._live = live
         self._metrics = metrics
         self._in_flight = in_flight
@@ -32,10 +34,8 @@ class Admin:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request."""
         path = request.path
-        if path not in _PATHS:
-            return web.Response(status=404, text=f"Served are: {', '.join(_PATHS)}.\n")
-        if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, headers={"allow": "GET, HEAD"}, text="Use GET.\n")
+        if (refusal := self._refused(request)) is not None:
+            return refusal
         if path == "/metrics":
             return web.Response(
                 body=self._metrics.expose(),
@@ -46,6 +46,28 @@ class Admin:
         if path == "/readyz":
             return await self._ready(request.query.get("wait", ""))
         return self._config(request.remote)
+
+    def _refused(self, request: web.BaseRequest) -> web.Response | None:
+        """What is said to who may not ask, or asks for what there is not."""
+        if (problem := self._foreign(request)) is not None:
+            return web.Response(status=problem.status, text=f"{problem.message}\n")
+        if request.path not in _PATHS:
+            return web.Response(status=404, text=f"Served are: {', '.join(_PATHS)}.\n")
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"allow": "GET, HEAD"}, text="Use GET.\n")
+        return None
+
+    def _foreign(self, request: web.BaseRequest) -> HostProblem | None:
+        """Why it is not answered: a web page asks, by what browsers say or by the name that it has lead here.
+
+        Probes and scrapes come from other machines, by whatever name or address they know the pod.
+        """
+        if request.path == "/config" or (
+            is_loopback(request.remote) and not is_address(request.headers.get(hdrs.HOST, ""))
+        ):
+            is_http10 = request.version == HttpVersion10
+            return self._hosts.check(_Head(request.raw_path, "", is_http10, request.headers))
+        return check_page(request.headers)
 
     async def _ready(self, wait: str) -> web.Response:
         """Readiness, at once or as soon as it is there: a probe that came too early would be the last one for seconds."""
@@ -100,6 +122,15 @@ class Admin:
                 "config": document,
             },
         )
+
+
+class _Head(NamedTuple):
+    """A request as the rules for hosts look at it."""
+
+    target: str
+    authority: str
+    is_http10: bool
+    fields: Fields
 
 
 def is_loopback(remote: str | None) -> bool:

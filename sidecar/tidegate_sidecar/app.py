@@ -114,7 +114,7 @@ async def run_sidecar(
                 records=records,
                 in_flight=in_flight,
                 held=held,
-                hosts=HostRules((*(address.host for address in settings.listen), *settings.allow_hosts)),
+                hosts=_hosts(settings, settings.listen),
                 ticker=ticker,
                 settings=settings,
                 clock=clock,
@@ -133,7 +133,9 @@ async def run_sidecar(
         for listener in (origins.tick, server.tick, lambda _: flush()):
             ticker.listen(listener)
         admin = await stack.enter_async_context(
-            listening(Admin(live, metrics, in_flight).handle, settings.admin)
+            listening(
+                Admin(live, metrics, in_flight, _hosts(settings, settings.admin)).handle, settings.admin
+            )
         )
         app = await stack.enter_async_context(listening_app(server, settings.listen))
         if at_hand is not None:
@@ -171,6 +173,10 @@ def request_ids() -> Callable[[], str]:
     """Names of calls: unique in the process by a number, and among processes by a beginning that was drawn."""
     prefix, numbers = f"tg-{secrets.token_hex(4)}", itertools.count(1)
     return lambda: f"{prefix}{next(numbers):08x}"
+
+
+def _hosts(settings: Settings, addresses: tuple[Address, ...]) -> HostRules:
+    return HostRules((*(address.host for address in addresses), *settings.allow_hosts))
 
 
 async def _drain(app: AppListener, in_flight: InFlight, grace_ms: int) -> bool:

@@ -19,6 +19,7 @@ from tidegate_operator.inject.request import Request, RequestError, read_request
 from tidegate_operator.inject.response import Outcome, failed, write_response
 from tidegate_operator.inject.review import Entry, answer
 from tidegate_runtime.connections import Connections
+from tidegate_runtime.http_server import HttpServer
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class WebhookServer:
         self._metrics = metrics
         self._monotonic_ns = monotonic_ns
         self._decide_s = decide_s
-        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_S)
+        self._server = HttpServer(self._handle, keepalive_timeout=KEEPALIVE_S)
         self._connections = Connections(self._server, most=MAX_CONNECTIONS)
         self._sockets: list[asyncio.Server] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large reviews")

@@ -22,6 +22,7 @@ from tidegate_policy import wire
 from tidegate_policy.envelope import seal
 from tidegate_policy.errors import DecodeError
 from tidegate_policy.poll import ACKS_PATH, AS_OF, CONFIG_PATH, format_as_of
+from tidegate_runtime.http_server import HttpServer
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +48,7 @@ class ConfigServer:
         self._polls = Polls(context)
         self._log_sparingly = Sparing(monotonic_ns=context.monotonic_ns)
         self._tls = tls.serving_context()
-        self._server = web.Server(
-            self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_S
-        )
+        self._server = HttpServer(self._handle, handler_cancellation=True, keepalive_timeout=KEEPALIVE_S)
         self._acceptor = Acceptor(self._server, self._tls, shares, on_refused=self._refused)
 
     def __repr__(self) -> str:

@@ -10,6 +10,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from tidegate_runtime.http_server import HttpServer
+
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _PATHS = ("/healthz", "/readyz", "/metrics")
 _CLOSE_S = 1.0
@@ -38,7 +40,7 @@ class HealthServer:
         self._live = live
         self._ready = ready
         self._metrics = metrics
-        self._server = web.Server(self._handle, access_log=None)
+        self._server = HttpServer(self._handle)
         self._sockets: list[asyncio.Server] = []
 
     async def start(self, host: str, port: int) -> tuple[str, int]:

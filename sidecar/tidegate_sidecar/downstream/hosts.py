@@ -95,7 +95,7 @@ class HostRules:
             and request.target[:1] == "/"
         ):
             return None
-        return self._wrong_host(request, hosts) or _wrong_page(fields)
+        return self._wrong_host(request, hosts) or check_page(fields)
 
     def _wrong_host(self, request: Asking, hosts: Sequence[str]) -> HostProblem | None:
         host = _host_of(request, hosts)
@@ -131,7 +131,13 @@ def _host_of(request: Asking, hosts: Sequence[str]) -> str | HostProblem:
     )
 
 
-def _wrong_page(fields: Fields) -> HostProblem | None:
+def is_address(host: str) -> bool:
+    """Whether a value of Host is an address: no page can have a name of its own lead here by it."""
+    return _address(_name_of(host)) is not None
+
+
+def check_page(fields: Fields) -> HostProblem | None:
+    """None where a browser does not say that a page of another site asks."""
     # A page of the same site has an Origin on all that changes anything, and that decides.
     if any(value.strip() == "cross-site" for value in fields.getall(SEC_FETCH_SITE, _NONE)):
         return HostProblem(_FORBIDDEN, "The request comes from a web page of another site (Sec-Fetch-Site).")

@@ -10,15 +10,13 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
+from tidegate_runtime.http_server import HttpServer
 from tidegate_sidecar.downstream.server import CLOSE_S, AppServer
 from tidegate_sidecar.settings import Address
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 BACKLOG: Final = 1_024
-
-KEEPALIVE_S: Final = 75.0
-"""Of aiohttp's server as it is: who asks it, asks again soon or not at all."""
 
 
 L = TypeVar("L", bound="Listener")
@@ -44,7 +42,7 @@ class ListenError(OSError):
 class Listener:
     """Open sockets of one server."""
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: HttpServer | AppServer) -> None:
         """Open none yet."""
         self._server = server
         self._sockets: list[asyncio.Server] = []
@@ -99,12 +97,12 @@ class AppListener(Listener):
 
 @asynccontextmanager
 async def listening(handler: Handler, addresses: tuple[Address, ...]) -> AsyncIterator[Listener]:
-    """Serve `handler` on `addresses` until the block ends, by aiohttp's server as it is.
+    """Serve `handler` on `addresses` until the block ends, by aiohttp's own way of reading requests.
 
     Raises:
         ListenError: one of them cannot be used; the others are closed again.
     """
-    server = web.Server(handler, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_S)
+    server = HttpServer(handler, handler_cancellation=True)
     async with _open(Listener(server), addresses) as listener:
         yield listener
 

@@ -30,7 +30,7 @@ CLOSE_S: Final = 2.0
 _LOOK_NS: Final = 500_000_000
 
 
-class AppServer(web.Server):
+class AppServer(web.Server):  # noqa: TID251 - its connections quote nothing either
     """Serves the application.
 
     Attributes:

@@ -47,6 +47,20 @@ settings.register_profile("search", settings.get_profile("tidegate"), derandomiz
 settings.load_profile("tidegate")
 
 
+MEASURED: Final = "measured"
+"""The name under which a test records a line for the end of the run: `record_property(MEASURED, line)`."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what tests have measured: what a worker of pytest-xdist prints is seen by nobody."""
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    lines = [line for report in reports for name, line in report.user_properties if name == MEASURED]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 def unit(name: str) -> int:
     """Which of `FIRST` a test belongs to; behind them all, none."""
     fits = (number for number, beginnings in enumerate(FIRST) if name.startswith(beginnings))

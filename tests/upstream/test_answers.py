@@ -251,7 +251,9 @@ def test_a_head_may_have_64_kib_and_not_a_byte_more(lines: int) -> None:
 
 def test_interim_heads_count_as_the_head() -> None:
     interim = b"HTTP/1.1 103 X\r\n\r\n" * (HEAD_MAX // 18)
-    assert read(interim + OK + b"content-length: 0\r\n\r\n") == "the head of its answer is larger than 128 KiB"
+    assert (
+        read(interim + OK + b"content-length: 0\r\n\r\n") == "the head of its answer is larger than 128 KiB"
+    )
     assert isinstance(read(interim[: len(interim) // 36 * 18] + OK + b"content-length: 0\r\n\r\n"), Read)
 
 

@@ -104,7 +104,7 @@ def test_kubectl_tells_the_truth(followed: Cluster) -> None:
 
     followed.wait_until(is_in_force, namespace=NAMESPACE, what="Ready of the policy")
     table = followed.kubectl("get", "aipolicies", f"--namespace={NAMESPACE}")
-    assert re.search(r"chat +True +2 +2 +chat ", table), table
+    assert re.search(r"chat +True +2 +2 +Deployment/chat ", table), table
 
 
 def test_an_edit_is_in_force_without_a_restart(followed: Cluster) -> None:

@@ -28,7 +28,7 @@ from tidegate_sidecar.downstream.in_flight import InFlight
 from tidegate_sidecar.downstream.listener import AppListener, listening, listening_app
 from tidegate_sidecar.downstream.server import AppServer
 from tidegate_sidecar.proxy.exchange import Exchange, Services
-from tidegate_sidecar.proxy.holding import Held
+from tidegate_sidecar.proxy.holding import MemoryBudget
 from tidegate_sidecar.proxy.ticker import Ticker
 from tidegate_sidecar.settings import Address, Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
@@ -48,7 +48,7 @@ class Listening:
     live: Live
     metrics: Metrics
     in_flight: InFlight
-    held: Held
+    held: MemoryBudget
     origins: Origins
     ticker: Ticker
 
@@ -89,7 +89,7 @@ async def run_sidecar(
     metrics = metrics or Metrics()
     stopping = stop or _on_signals()
     live = Live(clock, metrics, registry, Egress.of(settings))
-    in_flight, held, ticker = InFlight(), Held(settings.max_held_bytes), Ticker(clock)
+    in_flight, held, ticker = InFlight(), MemoryBudget(settings.max_held_bytes), Ticker(clock)
     origins = Origins(clock=clock)
     metrics.held_bytes.read = lambda: {(): held.count}
     metrics.in_flight.read = lambda: {(): in_flight.count}

@@ -23,7 +23,7 @@ from tidegate_testing.wire import DEADLINE_S, ask
 
 from tidegate_operator.compile.unmatched import pass_through
 from tidegate_policy.model import CompiledConfig, ProviderType
-from tidegate_sidecar.proxy.holding import SMALL_BYTES, Held, Hold
+from tidegate_sidecar.proxy.holding import SMALL_BYTES, MemoryBudget, Reservation
 from tidegate_sidecar.telemetry.records import Ending, UsageState
 
 ROOM = 4 * SMALL_BYTES
@@ -295,8 +295,8 @@ async def test_an_error_without_room_is_passed_on_as_far_as_it_came() -> None:
 def test_never_more_is_held_than_may_be_and_all_of_it_is_given_back(
     limit: int, steps: list[tuple[int, int, bool]]
 ) -> None:
-    held = Held(limit)
-    holds = [Hold(held) for _ in range(5)]
+    held = MemoryBudget(limit)
+    holds = [Reservation(held) for _ in range(5)]
     for number, count, is_over in steps:
         if is_over:
             holds[number].release()

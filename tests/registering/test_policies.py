@@ -20,7 +20,7 @@ from tidegate_policy.model import Mode
 from tidegate_sidecar.config.registry import DEFAULT, Phase
 from tidegate_sidecar.dialects.base import NO_USAGE, Usage
 from tidegate_sidecar.policies.base import NOT_ADMITTED, NOT_SENT, Outcome, Sent, UsageClass
-from tidegate_sidecar.telemetry.records import Decision, Ending
+from tidegate_sidecar.telemetry.records import Ending, ShadowRefusal
 
 SERVED = Outcome(Sent.SENT, Usage(3, 1), UsageClass.REPORTED)
 UNREPORTED = Outcome(Sent.SENT, NO_USAGE, UsageClass.UNREPORTED)
@@ -170,7 +170,7 @@ class TestAdmitting:
             serving(with_quotas(raw.url, rule), policies=(store.kind(),)) as running,
         ):
             assert (await running.ask()).startswith(b"HTTP/1.1 200 ")
-            noted = (Decision("Quotas team-a/by-model", "small", "rate_limit_exceeded"),)
+            noted = (ShadowRefusal("Quotas team-a/by-model", "small", "rate_limit_exceeded"),)
             assert running.records.last.would_refuse == (noted if when is When.REFUSE else ())
             assert store.asked == 0
 

@@ -22,7 +22,7 @@ from tidegate_sidecar.policies.base import NOT_SENT
 from tidegate_sidecar.proxy.answer import Answer
 from tidegate_sidecar.proxy.filters import Context
 from tidegate_sidecar.routing.refusal import Refusal
-from tidegate_sidecar.telemetry.records import Decision, Ending
+from tidegate_sidecar.telemetry.records import Ending, ShadowRefusal
 
 NOWHERE = "http://127.0.0.1:1/v1"
 FIXED = Answer(
@@ -210,7 +210,7 @@ async def test_what_it_would_refuse_in_shadow_mode_is_written_down() -> None:
     ):
         assert (await running.ask()).startswith(b"HTTP/1.1 200 ")
         assert running.records.last.would_refuse == (
-            Decision("Quotas team-a/by-model", "words", "invalid_request"),
+            ShadowRefusal("Quotas team-a/by-model", "words", "invalid_request"),
         )
 
 

@@ -21,8 +21,8 @@ from tidegate_sidecar.telemetry.records import (
     OTHER,
     AttemptRecord,
     CallRecord,
-    Decision,
     Ending,
+    ShadowRefusal,
     UsageState,
 )
 
@@ -119,7 +119,7 @@ class Plainly:
         if record.pass_through:
             self.add("tidegate_pass_through_total", provider=record.provider, ending=str(record.ending))
 
-    def _refuse(self, by: CallRecord | Decision, mode: str) -> None:
+    def _refuse(self, by: CallRecord | ShadowRefusal, mode: str) -> None:
         self.add("tidegate_refusals_total", object=by.object, rule=by.rule, code=by.code, mode=mode)
 
     def samples(self) -> dict[Sample, float]:
@@ -147,7 +147,7 @@ calls = st.builds(
     code=words,
     object=words,
     rule=words,
-    would_refuse=st.lists(st.builds(Decision, words, words, words), max_size=2).map(tuple),
+    would_refuse=st.lists(st.builds(ShadowRefusal, words, words, words), max_size=2).map(tuple),
     attempts=st.lists(
         st.builds(attempt, names, st.sampled_from(["ok", "Timeout", "ServerError"])), max_size=3
     ).map(tuple),
@@ -287,7 +287,7 @@ def test_every_metric_is_documented() -> None:
 
 def test_every_field_of_a_record_is_documented() -> None:
     page = PAGE.read_text()
-    written = {it.name for it in (*fields(CallRecord), *fields(AttemptRecord), *fields(Decision))}
+    written = {it.name for it in (*fields(CallRecord), *fields(AttemptRecord), *fields(ShadowRefusal))}
     for name in written - {"started_wall_ns", "model_label", "cells"} | {"time"}:
         assert f"`{name}`" in page, name
     for word in (*Ending, *UsageState, *FailureKind):

@@ -18,8 +18,8 @@ from tidegate_sidecar.telemetry.records import (
     MAX_TEXT,
     AttemptRecord,
     CallRecord,
-    Decision,
     Ending,
+    ShadowRefusal,
     UsageState,
 )
 from tidegate_sidecar.telemetry.rendering import Renderer
@@ -63,7 +63,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "stream": st.booleans(),
     "status": st.integers(0, 599),
     "ending": st.sampled_from(Ending),
-    "would_refuse": st.lists(st.builds(Decision, text, text, text), max_size=2).map(tuple),
+    "would_refuse": st.lists(st.builds(ShadowRefusal, text, text, text), max_size=2).map(tuple),
     "attempts": st.lists(attempts, max_size=3).map(tuple),
     "input_tokens": tokens,
     "output_tokens": tokens,
@@ -146,7 +146,7 @@ def test_a_served_call_looks_like_this() -> None:
         provider="second",
         status=200,
         ending=Ending.SERVED,
-        would_refuse=(Decision("AIPolicy team-a/chat", "shadow", "rate_limit_exceeded"),),
+        would_refuse=(ShadowRefusal("AIPolicy team-a/chat", "shadow", "rate_limit_exceeded"),),
         attempts=(
             attempt(provider="first", result="ConnectFailure", reason="connection refused", sent=False),
             attempt(provider="second", result="ok", status=200, duration_ms=12),
@@ -216,7 +216,7 @@ def test_records_do_not_share_what_is_added_to_one() -> None:
     """Their defaults stand on the class."""
     one, other = CallRecord(), CallRecord()
     one.attempts += (AttemptRecord(),)
-    one.would_refuse += (Decision("a", "b", "c"),)
+    one.would_refuse += (ShadowRefusal("a", "b", "c"),)
     assert (len(one.attempts), len(one.would_refuse)) == (1, 1)
     assert (other.attempts, other.would_refuse) == ((), ())
 

@@ -25,7 +25,7 @@ from tidegate_sidecar.proxy.answer_bodies import Body, PassingBody, SniffedBody,
 from tidegate_sidecar.proxy.failure import Failure, of_connection, redirected, timed_out, unreadable
 from tidegate_sidecar.proxy.filters import AnswerFilter
 from tidegate_sidecar.proxy.headers import value_of
-from tidegate_sidecar.proxy.holding import Hold
+from tidegate_sidecar.proxy.holding import Reservation
 from tidegate_sidecar.proxy.redact import headers_without
 from tidegate_sidecar.proxy.ticker import ENDLESS, Ticker
 from tidegate_sidecar.routing.refusal import Refusal
@@ -66,7 +66,7 @@ class Asker(Protocol):
     timeouts: Timeouts
     called_ns: int
     max_answer_bytes: int
-    hold: Hold
+    hold: Reservation
     ticker: Ticker
     now_ns: Callable[[], int]
     ping: bytes

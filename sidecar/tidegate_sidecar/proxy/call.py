@@ -9,7 +9,7 @@ from tidegate_sidecar.downstream.request import AppRequest
 from tidegate_sidecar.messages.message import Message
 from tidegate_sidecar.policies.base import Facts, Grant, UsageClass
 from tidegate_sidecar.proxy.delivery import Delivery
-from tidegate_sidecar.proxy.holding import Hold
+from tidegate_sidecar.proxy.holding import Reservation
 from tidegate_sidecar.proxy.identify import ANONYMOUS
 from tidegate_sidecar.routing.router import Route
 from tidegate_sidecar.telemetry.records import CallRecord
@@ -56,7 +56,7 @@ class Call:
         request: AppRequest,
         record: CallRecord,
         delivery: Delivery,
-        hold: Hold,
+        hold: Reservation,
         started_ns: int,
     ) -> None:
         """Nothing is known yet but the head of the request."""

@@ -15,7 +15,7 @@ from tidegate_sidecar.proxy.headers import HeaderView
 from tidegate_sidecar.proxy.identify import Fields, consumer_of
 from tidegate_sidecar.routing.refusal import FAULTS, Refusal, denied, rate_limited, suspended
 from tidegate_sidecar.routing.router import Route, Router, is_allowed, not_allowed
-from tidegate_sidecar.telemetry.records import OTHER, CallRecord, Decision, Ending
+from tidegate_sidecar.telemetry.records import OTHER, CallRecord, Ending, ShadowRefusal
 
 if TYPE_CHECKING:
     from tidegate_sidecar.config.pipeline import PoolState
@@ -172,9 +172,9 @@ def final(record: CallRecord, refusal: Refusal, mode: Mode) -> Refusal | None:
 
 def note_shadow(record: CallRecord, refusal: Refusal) -> None:
     """Write down what a rule in Shadow mode would have refused, once a call."""
-    decision = Decision(str(refusal.source or ""), refusal.rule, refusal.case.code)
-    if decision not in record.would_refuse:
-        record.would_refuse = (*record.would_refuse, decision)
+    would_be = ShadowRefusal(str(refusal.source or ""), refusal.rule, refusal.case.code)
+    if would_be not in record.would_refuse:
+        record.would_refuse = (*record.would_refuse, would_be)
 
 
 def note_refusal(record: CallRecord, refusal: Refusal) -> None:

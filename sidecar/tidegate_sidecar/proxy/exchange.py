@@ -41,7 +41,7 @@ from tidegate_sidecar.proxy.decisions import note_refusal, note_shadows
 from tidegate_sidecar.proxy.delivery import Delivery
 from tidegate_sidecar.proxy.head_faults import dialect_of_head
 from tidegate_sidecar.proxy.headers import answer_names
-from tidegate_sidecar.proxy.holding import Held, Hold
+from tidegate_sidecar.proxy.holding import MemoryBudget, Reservation
 from tidegate_sidecar.proxy.pass_through import PassThrough
 from tidegate_sidecar.proxy.receive import body_at_hand, read_body, read_message, refused
 from tidegate_sidecar.proxy.request_filters import filtered
@@ -75,7 +75,7 @@ class Services:
     metrics: Metrics
     records: RecordSink
     in_flight: InFlight
-    held: Held
+    held: MemoryBudget
     hosts: HostRules
     ticker: Ticker
     settings: Settings
@@ -246,7 +246,7 @@ class Exchange:
             request,
             record,
             Delivery(request, services.ticker, services.settings.app_stall_ms),
-            Hold(services.held),
+            Reservation(services.held),
             services.clock.monotonic_ns(),
         )
 

@@ -13,7 +13,7 @@ SMALL_BYTES: Final = 64 * 2**10
 """An answer up to this size is held whatever else is: its usage is read, and another provider can still be asked."""
 
 
-class Held:
+class MemoryBudget:
     """How many bytes are held, and how many may be."""
 
     __slots__ = ("count", "limit")
@@ -24,36 +24,36 @@ class Held:
         self.count = 0
 
     def __repr__(self) -> str:
-        return f"<Held {self.count} of {self.limit} bytes>"
+        return f"<MemoryBudget {self.count} of {self.limit} bytes>"
 
 
-class Hold:
+class Reservation:
     """What one call holds of it, request and answer; `release` gives all back."""
 
-    __slots__ = ("_held", "count")
+    __slots__ = ("_budget", "count")
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, budget: MemoryBudget) -> None:
         """Hold nothing yet."""
-        self._held = held
+        self._budget = budget
         self.count = 0
 
     @property
     def limit(self) -> int:
         """Bytes that all calls together may hold."""
-        return self._held.limit
+        return self._budget.limit
 
     def grow(self, count: int) -> bool:
         """Hold `count` bytes more; False where there is no room for them, and nothing has changed."""
-        if self._held.count + count > self._held.limit:
+        if self._budget.count + count > self._budget.limit:
             return False
-        self._held.count += count
+        self._budget.count += count
         self.count += count
         return True
 
     @property
     def room(self) -> int:
         """Bytes that nobody holds."""
-        return self._held.limit - self._held.count
+        return self._budget.limit - self._budget.count
 
     def grow_answer(self, length: int, piece: int) -> bool:
         """Hold the last `piece` bytes of an answer that has `length` by now; small ones are held without being counted."""
@@ -61,7 +61,7 @@ class Hold:
 
     def shrink(self, count: int) -> None:
         """Give back `count` bytes of those that are held."""
-        self._held.count -= count
+        self._budget.count -= count
         self.count -= count
 
     def release(self) -> None:

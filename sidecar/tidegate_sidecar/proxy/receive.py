@@ -20,7 +20,7 @@ from tidegate_sidecar.messages.encodings import (
     decode_in_slices,
 )
 from tidegate_sidecar.messages.message import AT_ONCE_BYTES, Message, read, read_in_slices
-from tidegate_sidecar.proxy.holding import Hold
+from tidegate_sidecar.proxy.holding import Reservation
 from tidegate_sidecar.routing.refusal import Case, Refusal, no_room
 from tidegate_sidecar.settings import Settings
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def body_at_hand(request: AppRequest, settings: Settings, hold: Hold) -> bytes | Refusal | None:
+def body_at_hand(request: AppRequest, settings: Settings, hold: Reservation) -> bytes | Refusal | None:
     """The body of a request that came with its head and in no encoding, the usual case; None: `read_body` gets it."""
     content = request.content
     if not content.is_eof() or "content-encoding" in request.fields:
@@ -39,7 +39,7 @@ def body_at_hand(request: AppRequest, settings: Settings, hold: Hold) -> bytes |
 
 
 async def read_body(
-    request: AppRequest, settings: Settings, hold: Hold, *, is_kept_encoded: bool = False
+    request: AppRequest, settings: Settings, hold: Reservation, *, is_kept_encoded: bool = False
 ) -> bytes | Refusal:
     """The whole body, its bytes held by `hold`; a refusal where it is too large, too slow or not decodable.
 
@@ -94,7 +94,7 @@ async def _in_turns(steps: Generator[None, None, T]) -> T:
         await asyncio.sleep(0)
 
 
-async def _arriving(request: AppRequest, hold: Hold, limit: int) -> bytes | Refusal:
+async def _arriving(request: AppRequest, hold: Reservation, limit: int) -> bytes | Refusal:
     """The body as it comes, piece by piece."""
     announced = request.fields.get("content-length", "")
     length = int(announced) if announced.isdecimal() else None
@@ -115,14 +115,14 @@ async def _arriving(request: AppRequest, hold: Hold, limit: int) -> bytes | Refu
     return bytes(body)
 
 
-def _take(hold: Hold, count: int, limit: int) -> Refusal | None:
+def _take(hold: Reservation, count: int, limit: int) -> Refusal | None:
     """Hold `count` bytes; what never has room is told first."""
     if count > limit:
         return _too_large(limit)
     return None if hold.grow(count) else no_room(hold.limit)
 
 
-async def _decoded(body: bytes, encoding: str, limit: int, hold: Hold) -> bytes | Refusal:
+async def _decoded(body: bytes, encoding: str, limit: int, hold: Reservation) -> bytes | Refusal:
     """What `body` stands for. A few bytes can stand for a thousand times as many, which nobody has counted yet."""
     hold.shrink(len(body))  # nobody keeps it when this is done
     most = min(limit, hold.room)

@@ -68,7 +68,7 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ShadowRefusal:
     """A rule in Shadow mode that would have refused the call."""
 
     object: str
@@ -103,7 +103,7 @@ class CallRecord:
     object: str = ""
     rule: str = ""
     reason: str = ""
-    would_refuse: tuple[Decision, ...] = ()
+    would_refuse: tuple[ShadowRefusal, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     """In the order in which they were made."""
     input_tokens: int | None = None

@@ -16,8 +16,8 @@ from tidegate_sidecar.telemetry.records import (
     MAX_TEXT,
     AttemptRecord,
     CallRecord,
-    Decision,
     Ending,
+    ShadowRefusal,
     UsageState,
 )
 
@@ -131,7 +131,7 @@ def _document(record: CallRecord, began: str) -> dict[str, Any]:  # noqa: C901, 
     if record.reason:
         document["reason"] = record.reason
     if record.would_refuse:
-        document["would_refuse"] = [_decision(it) for it in record.would_refuse]
+        document["would_refuse"] = [_shadow(it) for it in record.would_refuse]
     if record.attempts:
         document["attempts"] = [_attempt(it) for it in record.attempts]
     if record.input_tokens is not None:
@@ -161,8 +161,8 @@ def _document(record: CallRecord, began: str) -> dict[str, Any]:  # noqa: C901, 
     return document
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
-    return {"object": decision.object, "rule": decision.rule, "code": decision.code}
+def _shadow(refusal: ShadowRefusal) -> dict[str, Any]:
+    return {"object": refusal.object, "rule": refusal.rule, "code": refusal.code}
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:

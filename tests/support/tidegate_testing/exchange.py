@@ -20,7 +20,7 @@ from tidegate_sidecar.downstream.in_flight import InFlight
 from tidegate_sidecar.downstream.listener import listening_app
 from tidegate_sidecar.downstream.server import AppHandler, AppServer
 from tidegate_sidecar.proxy.exchange import Exchange, Services
-from tidegate_sidecar.proxy.holding import Held
+from tidegate_sidecar.proxy.holding import MemoryBudget
 from tidegate_sidecar.proxy.ticker import Ticker
 from tidegate_sidecar.settings import Settings
 from tidegate_sidecar.telemetry.metrics import Metrics
@@ -71,7 +71,7 @@ async def running_exchange(
         metrics=metrics,
         records=records,
         in_flight=InFlight(),
-        held=Held(limits.max_held_bytes),
+        held=MemoryBudget(limits.max_held_bytes),
         hosts=HostRules(["x"]),
         ticker=ticker,
         settings=limits,

@@ -15,6 +15,7 @@ from aiohttp import web
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
+from tidegate_runtime.http_server import HttpServer
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import Loaded, Refused
 from tidegate_sidecar.settings import OperatorSettings
@@ -112,7 +113,7 @@ async def scripted(
     """An operator that answers whatever a test wants; its URL."""
     context: ssl.SSLContext = tls.serving_context()
     load(context, bundle.leaf.certificate_pem, bundle.leaf.key_pem)
-    server = web.Server(handler, handler_cancellation=True, access_log=None)
+    server = HttpServer(handler, handler_cancellation=True)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
     try:
         yield f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"

@@ -202,3 +202,14 @@ def test_a_large_event_may_not_be_made_of_very_many_values(value: bytes, piece: 
             refusal = str(error)
         assert ("values" in refusal) is is_refused
         assert [it[0] for it in events] == ([] if is_refused else [event])
+
+
+@pytest.mark.parametrize("nothing", [b"\n", b"\r\n", b": hello\n\n", b":\r", b":\n"])
+def test_a_flood_of_comments_and_blank_lines_is_a_few_events(nothing: bytes) -> None:
+    flood = nothing * 50_000
+    said = b"data: x\n\n"
+    splitter = EventSplitter()
+    events = splitter.feed(said + flood) + splitter.feed(flood + said) + splitter.feed(said) + splitter.end()
+    assert len(events) < 10
+    assert b"".join(it[0] for it in events) == said + flood + flood + said + said
+    assert [it[2] for it in events if it[2]] == [b"x"] * 3

@@ -24,9 +24,15 @@ _LF: Final = 10
 _BLANK_LINE: Final = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n?|\n)")
 """The end of a line and an empty line. CR LF is one end of a line, never two."""
 
+_NOTHING: Final = re.compile(rb"(?>(?:(?::[^\r\n]*+)?(?:\r\n?|\n))*)")
+"""Comments and blank lines."""
+_LONG_NOTHING_BYTES: Final = 256
+"""So many bytes of them are one event: each by itself would cost as much as an event that says something."""
+
 _OVERLAP: Final = 3
 """Bytes that are searched again when more come: all of CR LF CR LF but its last."""
 
+_BEGIN_NOTHING: Final = b":\r\n"
 _DATA: Final = b"data: "
 _EVENT: Final = b"event: "
 
@@ -99,6 +105,11 @@ class EventSplitter:
         while begin < len(data):
             event = common_event(data, begin) if self._has_begun else None
             if event is None:
+                nothing = _NOTHING.match(data, begin) if data[begin] in _BEGIN_NOTHING else None
+                if nothing is not None and nothing.end() - begin >= _LONG_NOTHING_BYTES:
+                    events.append((nothing[0], b"", b""))
+                    begin = nothing.end()
+                    continue
                 end = self._end_of_event(data, begin)
                 if not end:
                     self._check_size(len(data) - begin)

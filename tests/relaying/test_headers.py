@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from tidegate_testing.sidecar import running_sidecar
 from tidegate_testing.wire import ask
 
 from tidegate_policy.model import Header
+from tidegate_sidecar.proxy.headers import MAX_NAMES, answer_names
 
 
 @pytest.fixture
@@ -114,6 +116,20 @@ async def test_the_application_sees_the_providers_headers_and_ours(raw: RawProvi
         assert headers["x-tidegate-model"] == "gpt-test"
         assert headers["x-tidegate-attempts"] == "1"
     assert {"set-cookie", "x-internal", "keep-alive", "transfer-encoding", "server"}.isdisjoint(headers)
+
+
+def test_names_are_remembered_within_a_bound() -> None:
+    """A provider could fill memory with names that it makes up, a few in each answer."""
+    names = answer_names()
+    made_up = [(b"x-%d-" % number + b"n" * 10_000, b"1") for number in range(2 * MAX_NAMES)]
+    tracemalloc.start()
+    try:
+        for header in made_up:
+            assert names.lines([header]) == [header[0] + b": 1\r\n"]
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 100_000
 
 
 async def test_headers_of_a_stream_are_the_same() -> None:

@@ -20,6 +20,9 @@ SEC_FETCH_SITE: Final = istr("Sec-Fetch-Site")
 REMEMBERED: Final = 256
 """Values of Host that are known to be right; clients send the one of their base URL, again and again."""
 
+LONGEST_REMEMBERED: Final = 300
+"""Characters of one: a name of DNS and a port. A port may have any number of zeros before it."""
+
 _NONE: Final = ()
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
@@ -112,7 +115,7 @@ class HostRules:
                 "The request's Host is neither loopback nor an address that Tidegate listens on, as if a web page had sent "
                 "it. Use localhost or 127.0.0.1 in the base URL, or start Tidegate with --allow-host=NAME.",
             )
-        if len(self._known) < REMEMBERED:
+        if len(self._known) < REMEMBERED and len(host) <= LONGEST_REMEMBERED:
             self._known.add(host)
         return None
 

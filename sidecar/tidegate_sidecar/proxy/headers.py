@@ -13,7 +13,10 @@ from tidegate_policy.keys import PLACEHOLDER_KEY
 from tidegate_sidecar.dialects.base import Dialect, RawHeaders
 
 MAX_NAMES: Final = 512
-"""Names that one table remembers; the application can make up names without end."""
+"""Names that one table remembers; applications and providers can make up names without end."""
+
+MAX_NAME_BYTES: Final = 128
+"""A longer name is not remembered."""
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -135,11 +138,14 @@ class _Lines(dict[bytes, bytes]):
     def __missing__(self, name: bytes) -> bytes:
         lower = name.lower()
         is_dropped = lower in self._dropped or lower.startswith(self._prefixes)
+        line = b"" if is_dropped else lower + b": "
+        if len(name) > MAX_NAME_BYTES:
+            return line
         if len(self) >= MAX_NAMES:
             self.clear()
         if lower == b"connection":
             self.connections.add(name)
-        line = self[name] = b"" if is_dropped else lower + b": "
+        self[name] = line
         return line
 
 

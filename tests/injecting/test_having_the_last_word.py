@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,18 @@ from hypothesis import given, settings
 from injecting_shapes.platform import PLATFORM, TEMPLATE, ask, injected
 from injecting_shapes.pods import container, pod, pods
 
-from tidegate_operator.inject.names import CONTAINER, STATE_VOLUME, STATUS, TOKEN_VOLUME
+from tidegate_operator.inject.names import (
+    CA_VOLUME,
+    CONTAINER,
+    KEYS_VOLUME,
+    STATE_VOLUME,
+    STATUS,
+    TOKEN_VOLUME,
+)
 from tidegate_operator.inject.response import Result
 from tidegate_operator.inject.review import MENDED, Entry
+from tidegate_operator.inject.sealing import Given, seal
+from tidegate_operator.inject.template import Authorities
 
 EVIL = "registry.example/any:1"
 
@@ -210,23 +220,166 @@ def test_a_foreign_volume_under_our_name_is_replaced_and_refused() -> None:
     assert verified(injected(stored)).allowed
 
 
-def test_replicas_of_two_releases_trust_each_others_sidecars_and_no_others() -> None:
-    """While they are replaced one may inject and the other have the last word."""
-    older = replace(PLATFORM, key=b"k", template=replace(TEMPLATE, image="registry.example/old:1", user=None))
-    newer = replace(PLATFORM, key=b"k")
-    stored = injected(pod(), platform=older)
-    assert verified(stored, newer).allowed
-    assert not verified(stored, replace(newer, key=b"another")).allowed
-    for change in (
-        lambda it: it.update(image=EVIL),
-        set_value("TIDEGATE_OPERATOR_URL", "https://evil:1"),
-        set_value("TIDEGATE_OPERATOR_CA", "of somebody"),
-        lambda it: it.pop("restartPolicy"),
-        lambda it: it["env"].append({"name": "PATH", "value": "/x"}),
-    ):
-        broken = copy.deepcopy(stored)
-        change(sidecar_of(broken))
-        assert verified(broken, newer).reason == "SidecarChanged"
+OLDER = replace(
+    PLATFORM,
+    key=b"k",
+    template=replace(
+        TEMPLATE,
+        image="registry.example/old:1",
+        user=None,
+        https_proxy="http://proxy.example:3128",
+        environment=(("TIDEGATE_LOG_LEVEL", ""), ("REGION", "eu")),
+        authorities=Authorities(kind="configMap", name="authorities", key="ca"),
+    ),
+)
+NEWER = replace(PLATFORM, key=b"k")
+"""While replicas are replaced one injects and the other has the last word."""
+
+
+def volume_of(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(it for it in document["spec"]["volumes"] if it["name"] == name)
+    return found
+
+
+def as_stored(document: dict[str, Any]) -> dict[str, Any]:
+    """With what the API server writes and leaves out."""
+    for volume in document["spec"]["volumes"]:
+        for source in ("projected", "secret", "configMap"):
+            if source in volume:
+                volume[source]["defaultMode"] = 420
+    for entry in sidecar_of(document)["env"]:
+        if not entry["value"]:
+            del entry["value"]
+    return document
+
+
+def forget_volume(document: dict[str, Any]) -> None:
+    """Somebody lets the status say less, so that the volume would be nobody's."""
+    status = json.loads(document["metadata"]["annotations"][STATUS])
+    status["volumes"].remove(KEYS_VOLUME)
+    document["metadata"]["annotations"][STATUS] = json.dumps(status)
+    volume_of(document, KEYS_VOLUME)["secret"]["secretName"] = "another"
+
+
+NOT_AS_GIVEN = "is not what the injector has put there"
+BROKEN_OF_ANOTHER_RELEASE = {
+    "image": (lambda it: sidecar_of(it).update(image=EVIL), "has the image"),
+    "command": (lambda it: sidecar_of(it).update(command=["sleep"]), NOT_AS_GIVEN),
+    "arguments": (lambda it: sidecar_of(it).update(args=["--help"]), "has args"),
+    "ports": (lambda it: sidecar_of(it).pop("ports"), NOT_AS_GIVEN),
+    "our variable changed": (
+        lambda it: set_value("TIDEGATE_OPERATOR_URL", "https://evil:1")(sidecar_of(it)),
+        NOT_AS_GIVEN,
+    ),
+    "the platform's variable changed": (
+        lambda it: set_value("REGION", "us")(sidecar_of(it)),
+        NOT_AS_GIVEN,
+    ),
+    "the platform's variable given twice": (
+        lambda it: sidecar_of(it)["env"].append({"name": "HTTPS_PROXY", "value": "http://evil:1"}),
+        NOT_AS_GIVEN,
+    ),
+    "a variable without a value got one": (
+        lambda it: set_value("TIDEGATE_LOG_LEVEL", "DEBUG")(sidecar_of(it)),
+        NOT_AS_GIVEN,
+    ),
+    "our variables gone": (lambda it: sidecar_of(it).pop("env"), NOT_AS_GIVEN),
+    "the authorities": (
+        lambda it: set_value("TIDEGATE_OPERATOR_CA", "of somebody")(sidecar_of(it)),
+        "has another TIDEGATE_OPERATOR_CA",
+    ),
+    "the authorities without a value": (
+        lambda it: next(one for one in sidecar_of(it)["env"] if one["name"] == "TIDEGATE_OPERATOR_CA").pop(
+            "value"
+        ),
+        "has another TIDEGATE_OPERATOR_CA",
+    ),
+    "no restart policy": (lambda it: sidecar_of(it).pop("restartPolicy"), "has restartPolicy None"),
+    "more rights": (
+        lambda it: sidecar_of(it)["securityContext"].update(privileged=True),
+        "has a weaker securityContext: privileged",
+    ),
+    "another program": (
+        lambda it: sidecar_of(it)["env"].append({"name": "PATH", "value": "/x"}),
+        "has got PATH",
+    ),
+    "a mount gone": (lambda it: sidecar_of(it)["volumeMounts"].pop(0), NOT_AS_GIVEN),
+    "a mount moved": (
+        lambda it: sidecar_of(it)["volumeMounts"][0].update(mountPath="/elsewhere"),
+        NOT_AS_GIVEN,
+    ),
+    "a mount over ours": (
+        lambda it: sidecar_of(it)["volumeMounts"].append(
+            {"name": "x", "mountPath": "/run/secrets/tidegate.dev/token"}
+        ),
+        "has a mount at /run/secrets/tidegate.dev/token",
+    ),
+    "a mount over the program": (
+        lambda it: sidecar_of(it)["volumeMounts"].append({"name": "x", "mountPath": "/opt/tidegate/bin"}),
+        "has a mount at /opt/tidegate/bin",
+    ),
+    "a volume changed": (
+        lambda it: volume_of(it, KEYS_VOLUME)["secret"].update(secretName="another"),
+        NOT_AS_GIVEN,
+    ),
+    "a volume that only the older release has": (
+        lambda it: volume_of(it, CA_VOLUME)["configMap"].update(name="another"),
+        NOT_AS_GIVEN,
+    ),
+    "a volume gone": (
+        lambda it: it["spec"]["volumes"].remove(volume_of(it, STATE_VOLUME)),
+        NOT_AS_GIVEN,
+    ),
+    "a volume and a status that says nothing of it": (forget_volume, NOT_AS_GIVEN),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_OF_ANOTHER_RELEASE)
+def test_a_sidecar_of_another_release_that_somebody_changed_is_refused(name: str) -> None:
+    change, words = BROKEN_OF_ANOTHER_RELEASE[name]
+    broken = as_stored(injected(pod(), platform=OLDER))
+    assert verified(broken, NEWER).allowed
+    change(broken)
+    outcome = verified(broken, NEWER)
+    assert outcome.reason == "SidecarChanged"
+    assert words in outcome.message
+    assert verified(injected(broken, platform=NEWER), NEWER).allowed, (
+        "asked again, the injector makes its own"
+    )
+
+
+@pytest.mark.parametrize(("by", "to"), [(OLDER, NEWER), (NEWER, OLDER)], ids=["upgrade", "rollback"])
+def test_replicas_of_two_releases_trust_each_others_sidecars_and_no_others(by: Any, to: Any) -> None:
+    stored = as_stored(injected(pod(), platform=by))
+    assert verified(stored, to).allowed
+    other_installation = replace(to, key=b"another")
+    assert NOT_AS_GIVEN in verified(stored, other_installation).message
+
+
+def test_what_others_add_to_a_sidecar_of_another_release_stays() -> None:
+    stored = as_stored(injected(pod(volumes=[{"name": "tidegate-notes", "emptyDir": {}}]), platform=OLDER))
+    sidecar = sidecar_of(stored)
+    sidecar["resources"] = {"limits": {"memory": "1Gi"}}
+    sidecar["env"].append({"name": "OTEL_SERVICE_NAME", "value": "chat"})
+    sidecar["volumeMounts"].append({"name": "agent", "mountPath": "/var/run/agent"})
+    volume_of(stored, "tidegate-notes")["emptyDir"] = {"medium": "Memory"}
+    set_value("TIDEGATE_GRACE_MS", "1")(sidecar)
+    assert verified(stored, NEWER).allowed
+
+
+def test_a_volume_that_only_another_release_knows_is_the_sidecars_alone() -> None:
+    """Such as one that a later release adds: the older one refuses what the later one would."""
+    given = Given(volumes=frozenset({"later"}))
+    stored = injected(pod(container(volumeMounts=[{"name": "later", "mountPath": "/x"}])), platform=OLDER)
+    volumes, sidecar = stored["spec"]["volumes"], sidecar_of(stored)
+    status = json.loads(stored["metadata"]["annotations"][STATUS])
+    status |= {
+        "volumes": ["later"],
+        "variables": [],
+        "seal": seal(b"k", OLDER.template.image, sidecar, volumes, given),
+    }
+    stored["metadata"]["annotations"][STATUS] = json.dumps(status)
+    assert "shares its volume later with container app" in verified(stored, NEWER).message
 
 
 def test_replicas_that_know_other_authorities_agree_while_they_share_one() -> None:

@@ -14,9 +14,8 @@ from typing import Any, Final, NamedTuple
 from tidegate_operator.inject import names
 from tidegate_operator.inject.container import FROM_THE_POD, TRUST
 from tidegate_operator.inject.document import Document, items, part
+from tidegate_operator.inject.sealing import PREFIX
 from tidegate_operator.inject.template import Template
-
-PREFIX: Final = "TIDEGATE_"
 
 _DROPPED: Final = ("args", "envFrom", "lifecycle", "restartPolicyRules", "workingDir")
 """Fields that we never set: each would say something to the program, or run another one in its place."""
@@ -119,17 +118,6 @@ def is_image(found: str, wanted: str, template: Template) -> bool:
     )
 
 
-def told(container: Document) -> tuple[tuple[str, str], ...]:
-    """Our variables of a sidecar that mean the same in every release: what `Status.seal` is about, beside the image."""
-    return tuple(
-        sorted(
-            (str(it["name"]), str(it.get("value")))
-            for it in items(container, "env")
-            if str(it.get("name", "")).startswith(PREFIX) and it["name"] not in (*FROM_THE_POD, TRUST)
-        )
-    )
-
-
 def _environment(found: Collection[Document], wanted: Collection[Document]) -> Compared:
     by_name: Mapping[str, Document] = {str(it["name"]): it for it in wanted}
     last = {str(it.get("name")): it for it in found}  # of several with one name the last one counts
@@ -218,7 +206,7 @@ def _is_same_entry(found: Document, wanted: Document) -> bool:
         return _covers(found, wanted)
     return (
         found.get("name") == wanted["name"]
-        and str(found.get("value") or "") == wanted["value"]
+        and str(found.get("value") or "") == str(wanted.get("value") or "")
         and not found.get("valueFrom")
     )
 

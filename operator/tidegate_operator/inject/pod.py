@@ -14,10 +14,11 @@ from tidegate_operator.inject import names
 from tidegate_operator.inject.container import container, template_hash, volumes
 from tidegate_operator.inject.decide import facts_of, sidecar_of
 from tidegate_operator.inject.document import Document, annotations_of, items, labels_of, part
-from tidegate_operator.inject.enforcing import compare, compare_volumes, told
+from tidegate_operator.inject.enforcing import compare, compare_volumes
 from tidegate_operator.inject.environment import OURS, environment
 from tidegate_operator.inject.overrides import Overrides, unknown_annotations
-from tidegate_operator.inject.status import Status, read_status, seal
+from tidegate_operator.inject.sealing import given_by, seal
+from tidegate_operator.inject.status import Status, read_status
 from tidegate_operator.inject.template import Startup, Template
 
 SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
@@ -82,7 +83,9 @@ def with_sidecar(pod: Document, platform: Platform, overrides: Overrides) -> Inj
     spec["initContainers"], position = _placed(spec, sidecar, template)
     status, warnings = _lead_to_sidecar(spec, position, template, before or Status(), overrides)
     image = overrides.image or template.image
-    status = replace(status, image=image, seal=seal(platform.key, image, told(sidecar)))
+    given = given_by(template)
+    sealed = seal(platform.key, image, sidecar, held.value, given)
+    status = replace(status, image=image, given=given, seal=sealed)
     secrets = items(spec, "imagePullSecrets")
     if missing := [{"name": it} for it in template.pull_secrets if {"name": it} not in secrets]:
         spec["imagePullSecrets"] = [*secrets, *missing]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate_operator.inject.document import Document, annotations_of
 from tidegate_operator.inject.names import STATUS
+from tidegate_operator.inject.sealing import Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +20,15 @@ class Status:
         template: `container.template_hash`; pods with another one than the platform's are outdated.
         environment: names of variables that were added, by container.
         image: that the sidecar was given.
-        seal: by whoever has the injector's key, on the image and our variables: another release of the injector cannot
-            work out what this one has given.
+        given: what of the container and of the pod's volumes is the sidecar's.
+        seal: `sealing.seal` of it all: another release of the injector cannot work out what this one has given.
         kept: base URLs that the application had set itself, by container: calls that go there pass no sidecar.
     """
 
     version: str = ""
     template: str = ""
     image: str = ""
+    given: Given = field(default_factory=Given)
     seal: str = ""
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,17 +36,13 @@ class Status:
     def to_text(self) -> str:
         """As it stands in the annotation."""
         document: dict[str, object] = {"version": self.version, "template": self.template}
-        document |= {"image": self.image, "seal": self.seal}
+        document |= {"image": self.image, "volumes": sorted(self.given.volumes), "seal": self.seal}
+        if self.given.variables:
+            document["variables"] = sorted(self.given.variables)
         document["environment"] = self.environment
         if self.kept:
             document["kept"] = self.kept
         return json.dumps(document, separators=(",", ":"))
-
-
-def seal(key: bytes, image: str, told: Sequence[tuple[str, str]]) -> str:
-    """What stands in `Status.seal` for a sidecar with this image and these variables."""
-    content = json.dumps([image, told], separators=(",", ":"))
-    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def read_status(pod: Document) -> Status | None:
@@ -57,6 +53,10 @@ def read_status(pod: Document) -> Status | None:
             version=str(found["version"]),
             template=str(found["template"]),
             image=str(found.get("image", "")),
+            given=Given(
+                variables=frozenset(_words(found.get("variables", ()))),
+                volumes=frozenset(_words(found.get("volumes", ()))),
+            ),
             seal=str(found.get("seal", "")),
             environment=_names(found["environment"]),
             kept=_names(found.get("kept", {})),
@@ -66,4 +66,8 @@ def read_status(pod: Document) -> Status | None:
 
 
 def _names(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    return {str(name): tuple(str(variable) for variable in variables) for name, variables in found.items()}
+    return {str(name): _words(variables) for name, variables in found.items()}
+
+
+def _words(found: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(word) for word in found)

@@ -15,17 +15,11 @@ from tidegate_operator.inject import names
 from tidegate_operator.inject.container import TRUST, template_hash, volumes
 from tidegate_operator.inject.decide import Decision, Deny, DenyReason, Inject, decide, sidecar_of
 from tidegate_operator.inject.document import Document, items, labels_of, part
-from tidegate_operator.inject.enforcing import (
-    PREFIX,
-    compare,
-    compare_volumes,
-    shares_authority,
-    told,
-    tolerated,
-)
+from tidegate_operator.inject.enforcing import compare, compare_volumes, shares_authority, tolerated
 from tidegate_operator.inject.overrides import Overrides
 from tidegate_operator.inject.pod import Platform, wanted_sidecar
-from tidegate_operator.inject.status import Status, read_status, seal
+from tidegate_operator.inject.sealing import ports_of, seal
+from tidegate_operator.inject.status import Status, read_status
 
 _ADVICE: Final = (
     "a webhook that is called after Tidegate's did this: let it leave that container alone, or give its configuration a "
@@ -80,11 +74,13 @@ def _of_another_release(
     pod: Document, found: Document, status: Status, platform: Platform, overrides: Overrides
 ) -> Iterator[str]:
     """While replicas are replaced, the one that injects may be of another release than the one that verifies."""
-    sealed = seal(platform.key, status.image, told(found))
+    given = status.given
+    sealed = seal(platform.key, status.image, found, items(part(pod, "spec"), "volumes"), given)
     if not hmac.compare_digest(sealed.encode(), status.seal.encode()):
-        yield "is not what the injector has put there"
+        yield "is not what the injector has put there: its command, ports, variables, mounts or volumes are others"
         return
-    variables = [it for it in items(found, "env") if str(it.get("name", "")).startswith(PREFIX)]
+    yield from _shared_volumes(pod, status)
+    variables = given.variables_of(found)
     trust = next((str(it.get("value", "")) for it in variables if it["name"] == TRUST), "")
     if not shares_authority(trust, platform.trust):
         yield f"has another {TRUST} than Tidegate has given it"
@@ -94,7 +90,22 @@ def _of_another_release(
         for name, value in part(wanted, "securityContext").items()
         if name not in ("runAsUser", "runAsGroup")
     }
-    as_sealed = {"image": status.image, "env": variables, "volumeMounts": items(found, "volumeMounts")}
+    as_sealed = {
+        "image": status.image,
+        "command": found.get("command"),
+        "ports": ports_of(found),
+        "env": variables,
+        "volumeMounts": given.mounts_of(found),
+    }
     yield from compare(
         found, {**wanted, **as_sealed, "securityContext": security}, platform.template
     ).problems
+
+
+def _shared_volumes(pod: Document, status: Status) -> Iterator[str]:
+    """Volumes that only the other release knows as the sidecar's; of its own ones `decide` has told."""
+    spec = part(pod, "spec")
+    for container in (*items(spec, "initContainers"), *items(spec, "containers")):
+        shared = [it["name"] for it in status.given.mounts_of(container)]
+        if shared and container.get("name") != names.CONTAINER:
+            yield f"shares its volume {shared[0]} with container {container.get('name')}"

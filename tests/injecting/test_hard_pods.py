@@ -23,7 +23,9 @@ from tidegate_operator.inject.decide import MAX_CONTAINERS, DenyReason
 from tidegate_operator.inject.environment import MAX_SOURCES
 from tidegate_operator.inject.metrics import Metrics
 from tidegate_operator.inject.pod import Platform
+from tidegate_operator.inject.request import read_request
 from tidegate_operator.inject.response import Result
+from tidegate_operator.inject.review import Entry, answer
 from tidegate_operator.inject.serving import LiveCertificate
 from tidegate_operator.inject.webhook import MAX_LARGE, SMALL_BYTES, WebhookServer
 
@@ -62,6 +64,45 @@ def test_a_list_of_thousands_is_written_at_once_and_right(app: dict[str, Any]) -
     assert outcome.result is Result.INJECTED
     assert len(outcome.patch) < 4 * MAX_SOURCES
     assert ask(patched(document, outcome.patch)).patch == ()
+
+
+def crowded(field: str, count: int) -> dict[str, Any]:
+    """An injected pod, to whose sidecar somebody has added so many of what it must not have."""
+    document = injected(pod())
+    more = {
+        "env": [{"name": f"TIDEGATE_V{number}", "value": "1"} for number in range(count)],
+        "volumeMounts": [{"name": "x", "mountPath": f"/usr/{number}"} for number in range(count)],
+    }
+    document["spec"]["initContainers"][0][field] += more[field]
+    return document
+
+
+def processor_s(entry: Entry, document: dict[str, Any]) -> float:
+    """What looking at a pod takes; the least of some tries, since others use the machine as well."""
+    request = read_request(review(document))
+    taken = []
+    for _ in range(5):
+        start_s = time.thread_time()
+        answer(entry, request, PLATFORM)
+        taken.append(time.thread_time() - start_s)
+    return min(taken)
+
+
+@pytest.mark.parametrize("entry", [Entry.PODS, Entry.VERIFIED_PODS])
+@pytest.mark.parametrize("field", ["env", "volumeMounts"])
+def test_a_sidecar_that_was_given_thousands_costs_in_proportion(field: str, entry: Entry) -> None:
+    """Four times as many would cost sixteen times as much, if each were compared with each."""
+    few, many = (processor_s(entry, crowded(field, count)) for count in (1_500, 6_000))
+    assert many < 10 * few
+
+
+def test_of_thousands_that_a_sidecar_was_given_a_few_are_told_and_the_others_counted() -> None:
+    document = crowded("env", 3_000)
+    assert "TIDEGATE_V0, TIDEGATE_V1, TIDEGATE_V10, " in ask(document).warnings[0]
+    outcome = ask(document, Entry.VERIFIED_PODS)
+    assert "and 2992 more, which would change what runs in it" in outcome.message
+    assert len(outcome.message) < 600
+    assert "/usr/7 and 2992 more" in ask(crowded("volumeMounts", 3_000), Entry.VERIFIED_PODS).message
 
 
 def test_of_many_sources_the_last_ones_are_looked_at_since_they_go_before_the_others() -> None:

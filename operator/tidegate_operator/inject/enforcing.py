@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tidegate_operator.inject import names
@@ -24,6 +24,8 @@ _LOADS_CODE: Final = frozenset(
 )
 _PROGRAM: Final = ("/opt/tidegate", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.preload")
 """Where the image has its program and what that needs: nothing may be mounted over it."""
+_TOLD: Final = 8
+"""Variables or mounts that a message names; a pod can bring thousands."""
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -125,13 +127,14 @@ def _environment(found: Collection[Document], wanted: Collection[Document]) -> C
     added = [name for name in last if name not in by_name and _is_to_be_ours(name)]
     if not changed and not added:
         return Compared(None)
-    kept = [it for it in found if str(it.get("name")) not in {*by_name, *added}]
+    ours = {*by_name, *added}
+    kept = [it for it in found if str(it.get("name")) not in ours]
     told_of = sorted({*changed} - {*FROM_THE_POD})
     return Compared(
         [*wanted, *kept],
         (
-            *((f"has lost or changed {', '.join(told_of)}",) if told_of else ()),
-            *((f"has got {', '.join(sorted(added))}, which would change what runs in it",) if added else ()),
+            *((f"has lost or changed {_first(told_of)}",) if told_of else ()),
+            *((f"has got {_first(sorted(added))}, which would change what runs in it",) if added else ()),
         ),
     )
 
@@ -148,14 +151,21 @@ def _mounts(found: Collection[Document], wanted: Collection[Document]) -> Compar
     ]
     if not changed and not over:
         return Compared(None)
-    kept = [it for it in found if _path(it) not in {*by_path, *over}]
+    ours = {*by_path, *over}
+    kept = [it for it in found if _path(it) not in ours]
     return Compared(
         [*wanted, *kept],
         (
-            *((f"has another mount at {', '.join(changed)}",) if changed else ()),
-            *((f"has a mount at {', '.join(over)}, over what is Tidegate's",) if over else ()),
+            *((f"has another mount at {_first(changed)}",) if changed else ()),
+            *((f"has a mount at {_first(over)}, over what is Tidegate's",) if over else ()),
         ),
     )
+
+
+def _first(told_of: Sequence[str]) -> str:
+    """As many as somebody reads."""
+    more = len(told_of) - _TOLD
+    return ", ".join(told_of[:_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _security(found: Document, wanted: Document) -> Compared:

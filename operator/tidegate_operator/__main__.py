@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from tidegate_operator import settings as process
-from tidegate_operator.app import VersionsFellError, run_operator
+from tidegate_operator.app import run_operator
 from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.handlers.watch_engine import Spared, WatchingEndedError
 from tidegate_runtime import logs, loop
@@ -21,7 +21,7 @@ from tidegate_runtime import logs, loop
 _log = logging.getLogger("tidegate_operator")
 _THREADS_END_S = 1.0
 
-_EXPECTED = (ClusterError, OSError, VersionsFellError, WatchingEndedError)
+_EXPECTED = (ClusterError, OSError, WatchingEndedError)
 """What happens outside and ends the process: the message says it all, a traceback would hide it."""
 
 

@@ -21,10 +21,12 @@ from tidegate_operator.cluster.elector import Elector
 from tidegate_operator.cluster.last_good import LastGoodStore
 from tidegate_operator.cluster.lease import Terms
 from tidegate_operator.cluster.secrets import SEALS, SecretStore
+from tidegate_operator.handlers.bare_pod_watch import BarePodWatch
 from tidegate_operator.handlers.certificate_manager import CertificateManager
 from tidegate_operator.handlers.config_pipeline import ConfigPipeline
 from tidegate_operator.handlers.config_publisher import ConfigPublisher
 from tidegate_operator.handlers.dependencies import Dependencies
+from tidegate_operator.handlers.epoch_follower import EpochFollower
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.last_good_writer import LastGoodWriter
 from tidegate_operator.handlers.part import Part
@@ -39,10 +41,6 @@ from tidegate_operator.telemetry.metrics import Metrics
 from tidegate_policy.envelope import AsOf
 
 _log = logging.getLogger(__name__)
-
-
-class VersionsFellError(Exception):
-    """resourceVersions are lower than before: etcd was restored, and nothing that is known can be compared any more."""
 
 
 async def run_operator(settings: Settings) -> None:
@@ -88,7 +86,6 @@ class Operator:
             metrics=self._metrics,
             kinds=frozenset(WATCHED),
             on_change=self._lease_changed,
-            on_epoch=self._epoch_changed,
         )
         dependencies = Dependencies(
             settings=settings,
@@ -97,7 +94,9 @@ class Operator:
             elector=self._elector,
             metrics=self._metrics,
         )
-        self._watches = WatchSupervisor(dependencies, access, self._versions_fell)
+        self._epochs = EpochFollower(dependencies)
+        self._elector.on_epoch = self._epochs.changed
+        self._watches = WatchSupervisor(dependencies, access, self._epochs.versions_fell)
         self._seal_keeper = SealKeeper(
             store=SecretStore(clients.make("seals", at_once=1), settings.namespace, SEALS),
             may_write=lambda: self._elector.is_leading,
@@ -133,12 +132,17 @@ class Operator:
             whole_ms=settings.lists.relist_ms,
         )
         self._pipeline.compiled = (statuses.compiled, last_good_writer.changed.set)
-        self._parts: tuple[Part, ...] = (statuses, last_good_writer, coverage)
+        bare_pods = BarePodWatch(
+            settings,
+            access,
+            clients.make("bare-pods", at_once=1),
+            lambda: self._elector.is_leading,
+            (statuses.bare_pods, coverage),
+        )
+        self._parts: tuple[Part, ...] = (statuses, last_good_writer, coverage, bare_pods)
         self._health = HealthServer(self._live, self._ready, self._expose)
         self._waiting_for = "nothing has been asked yet"
         self._is_stopping = False
-        self._fell = asyncio.Event()
-        self._epoch_moved = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until `stopping` is set."""
@@ -151,7 +155,6 @@ class Operator:
 
                 await self._health.start(self._settings.health.host, self._settings.health.port)
                 start("lease", self._elector.run())
-                start("fall of versions", self._follow_fall())
                 start("start", self._start(start))
                 await stopping.wait()
                 await self._drain(started)
@@ -174,7 +177,7 @@ class Operator:
         start("watch", self._watches.watch())
         self._wait_for("kinds have not been listed yet")
         await self._watches.listed()
-        await self._pipeline.prepare()
+        await self._pipeline.prepare(self._informer.filled)
         for name, work in self._pipeline.tasks():
             start(name, work)
         for part in self._parts:
@@ -192,6 +195,8 @@ class Operator:
                 _log.warning(
                     "TIDEGATE_ADVERTISE is not set: other replicas cannot bring acknowledgements here"
                 )
+        for name, work in self._epochs.tasks(self._watches.relist, self._pipeline.prepare):
+            start(name, work)
         self._wait_for("")
         _log.info("serving configurations on %s", address)
 
@@ -217,38 +222,12 @@ class Operator:
 
     def _catch_up(self, ahead: AsOf) -> None:
         """A sidecar has been told more than this replica knows, by an operator."""
-        if ahead.epoch > self._elector.epoch:
-            # Unless the Lease says otherwise at the next look, it is of a backup: epochs are written nowhere else.
-            self._elector.raise_epoch(above=ahead.epoch)
-        self._watches.catch_up(ahead)
+        if not self._epochs.is_over(ahead):
+            self._watches.catch_up(ahead)
 
     def _lease_changed(self) -> None:
         for part in (self._certificates, *self._parts):
             part.lead_changed()
-
-    def _epoch_changed(self) -> None:
-        self._epoch_moved.set()
-        self._pipeline.epoch_changed()
-
-    def _versions_fell(self, kind: str, before: int, now: int) -> None:
-        if not self._fell.is_set():
-            _log.error(
-                "resourceVersions of %s fell from %d to %d: etcd was restored; a new epoch begins",
-                kind,
-                before,
-                now,
-            )
-            self._fell.set()
-
-    async def _follow_fall(self) -> None:
-        """End the process after a fall, once sidecars can be told that lower versions are newer."""
-        await self._fell.wait()
-        epoch = self._elector.epoch
-        self._elector.raise_epoch()
-        while self._elector.epoch <= epoch:
-            self._epoch_moved.clear()
-            await self._epoch_moved.wait()
-        raise VersionsFellError(f"epoch {self._elector.epoch} begins with what is there now")
 
     def _wait_for(self, what: str) -> None:
         self._waiting_for = what

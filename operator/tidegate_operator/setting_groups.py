@@ -63,7 +63,7 @@ class ListSettings:
     relist_pause_ms: int = period(1_000, 10)
     """Least time between two lists of one kind that something asked for (a replica behind, a gap in a watch)."""
     owners_ms: int = period(15_000, 50)
-    """How often targets that had no pod, or no pod with a sidecar, are looked for again."""
+    """How often targets that had no pod are looked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tidegate_testing.operators import STEADY, Cluster, OperatorProcess, deployment, injected_pod
+from tidegate_testing.operators import (
+    STEADY,
+    Cluster,
+    OperatorProcess,
+    deployment,
+    injected_pod,
+    policy,
+    pool,
+)
 
 from tidegate_operator.cluster.client import METADATA_LIST, Access, ClusterClient, object_path
-from tidegate_operator.handlers.sidecar_coverage import NOT_INJECTED
+from tidegate_operator.handlers.bare_pod_watch import BARE
 from tidegate_operator.index.pods import NOT_ENDED
 from tidegate_operator.inject.names import INJECT
 
@@ -172,10 +180,50 @@ async def test_pods_come_page_by_page_as_metadata_and_only_those_in_question(
     client = ClusterClient(Access(str(account)), request_ms=5_000, at_once=1)
     try:
         path = object_path("v1", "pods", team)
-        arriving = client.pages(path, labels=NOT_INJECTED, fields=NOT_ENDED, accept=METADATA_LIST, limit=2)
+        arriving = client.pages(path, labels=BARE, fields=NOT_ENDED, accept=METADATA_LIST, limit=2)
         pages = [page async for page in arriving]
     finally:
         client.close()
     assert [len(page) for page in pages] == [2, 2, 1]
     assert {pod["metadata"]["name"] for page in pages for pod in page} == {f"pod-{it}" for it in range(5)}
     assert all("spec" not in pod for page in pages for pod in page)
+
+
+def test_pods_without_a_sidecar_show_in_conditions_as_they_come_and_go(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    """By a watch: everything is listed again after ten minutes, for which no test waits."""
+    replica = operator().wait_ready()
+    account = {"kind": "ServiceAccount", "name": "default"}
+    cluster.apply(pool(team), policy(team, "all"), policy(team, "account", targetRefs=[account]))
+
+    def programmed(reason: str, number: str = "") -> bool:
+        conditions = [
+            cluster.conditions("aipolicy", team, name).get("Programmed") for name in ("all", "account")
+        ]
+        return all(
+            condition is not None and condition["reason"] == reason and number in condition["message"]
+            for condition in conditions
+        )
+
+    replica.until(lambda: programmed("NoPods"), "no pods")
+    cluster.apply(bare(team, "chat-0", None))
+    replica.until(lambda: programmed("NoSidecars", ": 1 pod"), "one pod")
+    cluster.apply(bare(team, "chat-1", None))
+    replica.until(lambda: programmed("NoSidecars", ": 2 pods"), "two pods")
+    remove(cluster, team, "chat-0", "chat-1")
+    replica.until(lambda: programmed("NoPods"), "no pods again")
+
+
+def test_pods_that_come_without_the_sidecar_that_is_asked_for_are_told_by_a_watch(
+    cluster: Cluster, operator: Operators, team: str
+) -> None:
+    """Also where nothing was lacking at the last count of everything."""
+    cluster.kubectl("label", "namespace", team, f"{INJECT}=enabled")
+    cluster.apply(injected_pod(team, "well"))
+    replica = operator(TIDEGATE_COVERAGE_MS="100").wait_ready()
+    replica.until(lambda: replica.leads, "the lead")
+    cluster.apply(bare(team, "late", None))
+    replica.until(lambda: replica.metric("pods_without_sidecar") == 1, "the gauge")
+    remove(cluster, team, "late")
+    replica.until(lambda: replica.metric("pods_without_sidecar") == 0, "it to be well")

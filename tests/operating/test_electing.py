@@ -150,3 +150,29 @@ async def test_a_lease_is_given_back_though_others_name_themselves_in_that_momen
     other = elector(lease, "other")
     await other.look()
     assert other.is_leading
+
+
+async def test_an_epoch_that_somebody_has_seen_is_raised_above_only_where_the_lease_does_not_know_it() -> (
+    None
+):
+    """A sidecar tells of an epoch before this replica has read the Lease again: that is no backup."""
+    lease = LeaseOnly()
+    first = elector(lease, "first")
+    await first.look()
+    second = elector(lease, "second")
+    await second.look()
+    first.raise_epoch()
+    await first.look()
+    raised = first.epoch
+    assert raised > second.epoch
+
+    second.raise_epoch(above=raised)
+    second.raise_epoch()
+    await first.release()
+    await second.look()
+    assert second.is_leading
+    assert second.epoch == raised
+
+    second.raise_epoch(above=raised + 1_000)
+    await second.look()
+    assert second.epoch > raised + 1_000

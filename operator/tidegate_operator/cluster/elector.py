@@ -76,7 +76,8 @@ class Elector:
     _unchanged_since_ns: int = 0
     _held_until_ns: int = 0
     _told: tuple[bool, int] = field(default=(False, 0))
-    _wanted_epoch: int = 0
+    _wanted_epoch: tuple[int, int] = (0, 0)
+    """What the epoch is to be raised to, and below which epoch that is still needed."""
     _roster: Roster = field(default_factory=Roster)
     _named_ns: int | None = None
     _is_released: bool = False
@@ -94,8 +95,13 @@ class Elector:
         return self._record.address
 
     def raise_epoch(self, above: int = 0) -> None:
-        """Have the epoch raised with the next renewal, above what is known and `above`; it is the holder's to do."""
-        self._wanted_epoch = max(self._wanted_epoch, self.epoch + 1 if not above else above + 1)
+        """Have the epoch raised with the next renewal; the holder does it, unless it has been raised by then.
+
+        Args:
+            above: an epoch that somebody has seen. The Lease that knows of it needs no other. 0: what is known now is over.
+        """
+        wanted = (above + 1, above) if above else (self.epoch + 1, self.epoch + 1)
+        self._wanted_epoch = max(self._wanted_epoch, wanted)
 
     async def run(self) -> None:
         """Hold the Lease whenever it can be had."""
@@ -212,7 +218,8 @@ class Elector:
     async def _write(self, document: Mapping[str, Any] | None, action: Action) -> bool:
         """Write the Lease as ours; False when somebody else was faster."""
         now = datetime.now(UTC)
-        epoch = next_epoch(action, self.epoch, self._wanted_epoch, int(now.timestamp()))
+        wanted, below = self._wanted_epoch
+        epoch = next_epoch(action, self.epoch, wanted if self.epoch < below else 0, int(now.timestamp()))
         record = Record(
             holder=self.identity,
             duration_ms=self.terms.duration_ms,

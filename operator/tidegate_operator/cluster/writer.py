@@ -82,7 +82,7 @@ class StatusWriter:
                 del known[ref]
         self.pace.tidy(time.monotonic_ns())
         self._due = {ref: None for ref in [*self._due, *statuses] if self._differs(ref)}
-        self.metrics.status_waiting.set(len(self._due))
+        self._show_waiting()
         self._wake.set()
 
     async def work(self) -> None:
@@ -98,12 +98,17 @@ class StatusWriter:
                     self._writing.discard(due.ref)
                 if self._differs(due.ref):
                     self._due[due.ref] = None
+                self._show_waiting()
                 continue
             try:
                 async with asyncio.timeout(due):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _show_waiting(self) -> None:
+        # one that is being written is not yet as it should be
+        self.metrics.status_waiting.set(len(self._due.keys() | self._writing))
 
     def _differs(self, ref: ObjectRef) -> bool:
         """Whether a write is due that nobody is about to make."""
@@ -128,7 +133,6 @@ class StatusWriter:
             wait_ns = max(self.pace.wait_ns(ref, now_ns), self._not_before_ns.get(ref, 0) - now_ns)
             if wait_ns <= 0:
                 del self._due[ref]
-                self.metrics.status_waiting.set(len(self._due))
                 return self._wanted[ref]
             soonest = wait_ns if soonest is None else min(soonest, wait_ns)
         return None if soonest is None else soonest / _NS_PER_S

@@ -82,7 +82,7 @@ class Count:
         )
         """Namespaces that ask for sidecars."""
         self._words: dict[WorkloadName, Choice] = {}
-        self._spoken: set[str] = set()
+        self.with_asking_workloads: set[str] = set()
         """Namespaces with workloads that ask for sidecars: elsewhere nobody has to know what a pod belongs to."""
         self._cron_jobs: set[tuple[str, str]] = set()
         self.lacking: dict[WorkloadName, Lack] = {}
@@ -99,7 +99,7 @@ class Count:
             if isinstance(choice, Choice):
                 self._words[name] = choice
             if choice is Choice.ENABLED:
-                self._spoken.add(name.namespace)
+                self.with_asking_workloads.add(name.namespace)
             if kind == "CronJob":
                 self._cron_jobs.add((name.namespace, name.name))
 
@@ -109,7 +109,7 @@ class Count:
             metadata, choice = document["metadata"], choice_of(document)
             namespace = str(metadata["namespace"])
             if choice is None:
-                may_ask = namespace in self.asking or namespace in self._spoken
+                may_ask = namespace in self.asking or namespace in self.with_asking_workloads
             else:
                 may_ask = choice is Choice.ENABLED
             if not may_ask or namespace in self._left_out or is_injected(document):

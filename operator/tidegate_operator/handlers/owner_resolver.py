@@ -12,7 +12,7 @@ from tidegate_operator.cluster.errors import ClusterError
 from tidegate_operator.cluster.owners import TARGET_KINDS, Owners, TargetName
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.objects import Change
-from tidegate_operator.index.pods import Owner
+from tidegate_operator.index.pods import Owner, Pods
 from tidegate_policy.model import ObjectRef
 
 _log = logging.getLogger(__name__)
@@ -43,22 +43,23 @@ class OwnerResolver:
             self.informer.pods_changed.clear()
             await self.settle()
 
-    async def settle(self) -> None:
-        """Return when the workload of every pod is known."""
-        while unknown := self.informer.pods.unknown_owners():
+    async def settle(self, pods: Pods | None = None) -> None:
+        """Return when the workload of every pod is known: of those that are worked from, or of `pods`."""
+        pods = self.informer.pods if pods is None else pods
+        while unknown := pods.unknown_owners():
             async with asyncio.TaskGroup() as questions:
-                answers = [questions.create_task(self._ask(space, owner)) for space, owner in unknown]
+                answers = [questions.create_task(self._ask(pods, space, owner)) for space, owner in unknown]
             if not all(answer.result() for answer in answers):
                 await asyncio.sleep(self.retry_ms / 1000)
             self.informer.compiling.mark(Change.CONTENT)
 
-    async def _ask(self, namespace: str, owner: Owner) -> bool:
+    async def _ask(self, pods: Pods, namespace: str, owner: Owner) -> bool:
         try:
             above = await self.owners.controller(namespace, owner)
         except ClusterError as error:
             _log.log(error.level, "the owner of %s %s/%s: %s", owner.kind, namespace, owner.name, error)
             return False
-        self.informer.pods.learn(owner.uid, above)
+        pods.learn(owner.uid, above)
         return True
 
     async def follow_targets(self) -> None:

@@ -67,7 +67,6 @@ class Reconciler:
         owners: targets that have no pod.
         last_good: asked when an object is not valid.
         board: gets the result.
-        epoch: that of the Lease.
         on_compiled: called after each compile.
         quiet_ms: see settings, `debounce_ms`.
         at_most_ms: see settings, `debounce_max_ms`.
@@ -84,7 +83,6 @@ class Reconciler:
     last_good: LastGoodStore
     board: Board
     metrics: Metrics
-    epoch: Callable[[], int]
     on_compiled: Callable[[], None]
     quiet_ms: int
     at_most_ms: int
@@ -119,7 +117,7 @@ class Reconciler:
         # no await from here to the snapshot's last part: all of it is of one moment
         held = self.informer.objects.held
         self.informer.objects.last_good.keep({each.uid for each in held.values()})
-        as_of = AsOf.of(self.epoch(), self.informer.objects.versions)
+        as_of = AsOf.of(self.informer.epoch, self.informer.objects.versions)
         snapshot = self.informer.objects.snapshot(self._workloads())
         started_s = time.perf_counter()
         try:
@@ -169,7 +167,7 @@ class Reconciler:
     def _advance(self) -> None:
         """Say that what is published also takes the newest versions into account."""
         edition = self.board.edition
-        as_of = AsOf.of(self.epoch(), self.informer.objects.versions)
+        as_of = AsOf.of(self.informer.epoch, self.informer.objects.versions)
         if edition is not None and edition.as_of != as_of:
             self.board.publish(replace(edition, as_of=as_of))
         self.on_compiled()

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from tidegate_operator.cluster.client import METADATA_LIST, Answer, ClusterClient
 from tidegate_operator.cluster.errors import ClusterError, UnstableListError
-from tidegate_operator.handlers.informer import POD, Informer
+from tidegate_operator.handlers.informer import POD, Index, Informer
 from tidegate_operator.handlers.watch_engine import INJECTED_PODS
 from tidegate_operator.index.objects import NAMESPACE
 from tidegate_operator.index.pods import NOT_ENDED
@@ -81,15 +81,22 @@ class Resync:
         self._at_least[kind] = max(self._at_least[kind], at_least)
         self._asked[kind].set()
 
+    def relist(self) -> None:
+        """List everything now, and forget what versions there were: they are of a history that is over."""
+        for kind in self._paths:
+            self._at_least[kind] = 0
+            self._asked[kind].set()
+
     async def follow(self, kind: str) -> None:
         """List a kind again and again, for as long as the process lives."""
         failures, due = 0, True
         while True:
             is_asked = await self._wait(kind, 0 if due else self._jittered(self._periods.relist_ms))
             self._asked[kind].clear()
-            is_first = kind in self._informer.unlisted
+            index = self._informer.filled
+            is_first = kind in index.unlisted
             try:
-                missed, version = await self._list(kind)
+                missed, version = await self._list(index, kind)
             except ClusterError as error:
                 failures += 1
                 _log.log(error.level, "%s could not be listed (try %d): %s", kind, failures, error)
@@ -99,7 +106,7 @@ class Resync:
                 continue
             failures, due = 0, False
             await asyncio.sleep(self._periods.pause_ms / 1000)
-            if missed and not is_first and not is_asked and self._informer.told_versions[kind] < version:
+            if missed and not is_first and not is_asked and index.told_versions[kind] < version:
                 self._tell(kind, missed)
 
     async def _wait(self, kind: str, at_most_s: float) -> bool:
@@ -111,21 +118,25 @@ class Resync:
             return False
         return True
 
-    async def _list(self, kind: str) -> tuple[tuple[str, ...], int]:
+    async def _list(self, index: Index, kind: str) -> tuple[tuple[str, ...], int]:
         """List once; what was news, and the newest version of it."""
-        is_first = kind in self._informer.unlisted
-        before = max(self._informer.objects.versions.get(kind, 0), self._at_least[kind])
+        is_first = kind in index.unlisted
+        before = max(index.version(kind), self._at_least[kind])
         answer = await self._read(kind, is_whole=is_first)
         if answer.version < before:
             # a list that began after `before` had been seen cannot be older, in one history; once may be a bad answer
             answer = await self._read(kind, is_whole=is_first)
+        if index is not self._informer.filled:
+            # begun in a history that is over, so it says nothing of this one
+            self._asked[kind].set()
+            return (), 0
         if answer.version < before:
             self._on_fall(kind, before, answer.version)
             return (), 0
         if is_first or kind == NAMESPACE:
-            missed = self._informer.relisted(kind, answer.items, answer.version)
+            missed = self._informer.relisted(index, kind, answer.items, answer.version)
         else:
-            answer, missed = await self._take_metadata(kind, answer)
+            answer, missed = await self._take_metadata(index, kind, answer)
         if is_first:
             _log.info("%s: %d objects at version %d", kind, len(answer.items), answer.version)
         return missed, max((int(item["metadata"]["resourceVersion"]) for item in answer.items), default=0)
@@ -136,22 +147,22 @@ class Resync:
         more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
         _log.warning("the watch of %s had missed: %s%s", kind, ", ".join(missed[:_SHOWN]), more)
 
-    async def _take_metadata(self, kind: str, answer: Answer) -> tuple[Answer, tuple[str, ...]]:
+    async def _take_metadata(self, index: Index, kind: str, answer: Answer) -> tuple[Answer, tuple[str, ...]]:
         """Read what is newer than known, and take it in; the list, and what had been missed."""
-        newer = [item["metadata"] for item in answer.items if self._informer.lacks(kind, item["metadata"])]
+        newer = [item["metadata"] for item in answer.items if index.lacks(kind, item["metadata"])]
         if len(newer) > MAX_READ:
             whole = await self._read(kind, is_whole=True)
             if whole.version < answer.version:
                 raise UnstableListError(
                     f"two lists of {kind} in a row fell from {answer.version} to {whole.version}"
                 )
-            return whole, self._informer.relisted(kind, whole.items, whole.version)
+            return whole, self._informer.relisted(index, kind, whole.items, whole.version)
         documents = [await self._client.find(self._path_of(kind, metadata)) for metadata in newer]
         unchanged = {str(item["metadata"]["uid"]) for item in answer.items} - {
             str(metadata["uid"]) for metadata in newer
         }
         present = [document for document in documents if document is not None]
-        return answer, self._informer.relisted(kind, present, answer.version, unchanged)
+        return answer, self._informer.relisted(index, kind, present, answer.version, unchanged)
 
     def _path_of(self, kind: str, metadata: Mapping[str, Any]) -> str:
         base, _, plural = self._paths[kind].rpartition("/")

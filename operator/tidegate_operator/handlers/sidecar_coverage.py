@@ -8,16 +8,18 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
 from tidegate_operator.coverage.count import Count, Lack, WorkloadName, injected_pods
 from tidegate_operator.coverage.shortfall import Shortfalls, examine, note
+from tidegate_operator.handlers.bare_pod_watch import BARE
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.part import Tasks
-from tidegate_operator.index.pods import INJECTED_LABEL, NOT_ENDED
+from tidegate_operator.index.pods import NOT_ENDED
+from tidegate_operator.inject.optin import Choice, choice_of
 from tidegate_operator.telemetry.metrics import Metrics
 from tidegate_policy.model import ObjectRef
 
@@ -34,7 +36,6 @@ _LISTED: Final[Mapping[str, tuple[str, str]]] = {
 }
 MAX_NAMESPACES: Final = 64
 """Namespaces that are counted again in one round; the others have their turn in the next."""
-NOT_INJECTED: Final = f"{INJECTED_LABEL}!=true"
 
 
 class _Regarding(NamedTuple):
@@ -50,7 +51,7 @@ class SidecarCoverage:
     """Counts, and tells.
 
     The whole cluster is counted now and then. In between, only namespaces are in which pods lacked a sidecar at the last count,
-    and those that have asked since: the watch of namespaces tells these.
+    those that have asked since, and those that ask and where pods without one have come or gone: watches tell these.
 
     Attributes:
         client: is asked.
@@ -75,6 +76,10 @@ class SidecarCoverage:
     _lacking: Mapping[WorkloadName, Lack] = field(default_factory=dict)
     _asking: frozenset[str] = frozenset()
     """Namespaces that asked for sidecars at the last count."""
+    _with_asking_workloads: frozenset[str] = frozenset()
+    """Namespaces in which workloads asked for sidecars at the last count."""
+    _changed: set[str] = field(default_factory=set)
+    """Namespaces that ask, and whose pods without a sidecar have changed since they were counted."""
     _rounds: dict[str, int] = field(default_factory=dict)
     """Namespace to the round in which it was counted again."""
     _left_out: int = 0
@@ -90,6 +95,20 @@ class SidecarCoverage:
     def lead_changed(self) -> None:
         """Each count asks whether this replica leads."""
 
+    def pod_changed(self, pod: Mapping[str, Any]) -> None:
+        """Count where it is again, where a sidecar may have been asked for."""
+        namespace = str(pod["metadata"]["namespace"])
+        if (
+            namespace in self._asking
+            or namespace in self._with_asking_workloads
+            or choice_of(pod) is Choice.ENABLED
+        ):
+            self._changed.add(namespace)
+
+    def anything_changed(self) -> None:
+        """Count all of it again."""
+        self._whole_at_s = 0.0
+
     async def run(self) -> None:
         """Count again and again, for as long as the process lives."""
         period_s = self.period_ms / 1000
@@ -100,6 +119,7 @@ class SidecarCoverage:
             else:
                 # what another replica tells from now on is not ours to know
                 self._shortfalls, self._lacking, self._left_out, self._whole_at_s = Shortfalls(), {}, 0, 0.0
+                self._changed.clear()
                 self._show()
                 await asyncio.sleep(min(IDLE_S, period_s))
 
@@ -109,12 +129,16 @@ class SidecarCoverage:
         is_whole = now_s >= self._whole_at_s
         count = Count(self.informer.objects.namespaces, self.excluded)
         places = ("",) if is_whole else self._in_question(count.asking)
+        changed = set(self._changed) if is_whole else self._changed & {*places}
+        # what changes while it is counted may have been counted or not
+        self._changed -= changed
         try:
             for place in places:
                 await self._count(count, place)
         except ClusterError as error:
             _log.log(error.level, "pods without a sidecar could not be counted: %s", error)
             self.metrics.coverage_failed.inc()
+            self._changed |= changed
             return
         if count.left_out:
             _log.warning(
@@ -124,10 +148,12 @@ class SidecarCoverage:
             # replicas and clusters that start together must not ask together for ever
             self._whole_at_s = now_s + self.whole_ms * random.uniform(0.8, 1.0) / 1000  # noqa: S311 - no secret
             self._lacking, self._rounds, self._left_out = count.lacking, {}, count.left_out
+            self._with_asking_workloads = frozenset(count.with_asking_workloads)
         else:
             others = {name: lack for name, lack in self._lacking.items() if name.namespace not in places}
             self._lacking = others | count.lacking
             self._rounds |= dict.fromkeys(places, max(self._rounds.values(), default=0) + 1)
+            self._with_asking_workloads |= count.with_asking_workloads
         self._asking = count.asking
         self._shortfalls.counted(self._lacking)
         injected = injected_pods(self.informer.pods.by_workload())
@@ -142,7 +168,7 @@ class SidecarCoverage:
 
     def _in_question(self, asking: frozenset[str]) -> tuple[str, ...]:
         """Namespaces that are counted again before the next count of everything, those first whose turn is longest ago."""
-        lacking = {name.namespace for name in self._lacking} | (asking - self._asking)
+        lacking = {name.namespace for name in self._lacking} | (asking - self._asking) | self._changed
         return tuple(
             sorted(lacking, key=lambda namespace: (self._rounds.get(namespace, 0), namespace))[
                 :MAX_NAMESPACES
@@ -155,7 +181,7 @@ class SidecarCoverage:
             async for page in self.client.pages(object_path(api, plural, namespace), accept=METADATA_LIST):
                 count.take_workloads(kind, page)
         path = object_path("v1", "pods", namespace)
-        pages = self.client.pages(path, labels=NOT_INJECTED, fields=NOT_ENDED, accept=METADATA_LIST)
+        pages = self.client.pages(path, labels=BARE, fields=NOT_ENDED, accept=METADATA_LIST)
         async for page in pages:
             count.take_pods(page)
 

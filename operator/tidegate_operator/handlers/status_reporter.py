@@ -35,12 +35,12 @@ class StatusReporter:
             pace=Pace(burst=settings.status.burst, interval_ms=settings.status.interval_ms),
             retry_ms=settings.status.retry_ms,
         )
-        self._bare_pods = BarePodCounter(
+        self.bare_pods = BarePodCounter(
             client=client,
             informer=informer,
             may_write=lambda: elector.is_leading,
             on_answer=self._mark,
-            period_ms=settings.lists.owners_ms,
+            period_ms=settings.lists.relist_ms,
             retry_ms=settings.status.retry_ms,
         )
         self._planner = StatusPlanner(
@@ -49,7 +49,7 @@ class StatusReporter:
             book=book,
             writer=self._writer,
             undecided=work.owner_resolver.undecided,
-            bare_pods=self._bare_pods,
+            bare_pods=self.bare_pods,
             hearing=Hearing(settings.sidecars.hearing_ms * 1_000_000),
             may_write=lambda: elector.is_leading,
             period_ms=settings.sidecars.acks_ms,
@@ -60,7 +60,7 @@ class StatusReporter:
 
     def tasks(self) -> Tasks:
         """Gather, and write."""
-        yield "pods of targets without a sidecar", self._bare_pods.run()
+        yield "pods of targets without a sidecar", self.bare_pods.run()
         yield "statuses", self._planner.run()
         for number in range(WRITERS):
             yield f"status writer {number}", self._writer.work()
@@ -73,7 +73,7 @@ class StatusReporter:
 
     def compiled(self) -> None:
         """There is a new compile."""
-        self._bare_pods.wake()
+        self.bare_pods.wake()
         self._mark()
 
     def _mark(self) -> None:

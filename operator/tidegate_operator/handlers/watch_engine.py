@@ -36,6 +36,7 @@ _FIRST_PAUSE_S = 0.1
 _CONNECT_S = 10.0
 _END_S = 3.0
 _GOODBYE_S = 0.25
+_LEAVE_S = 5.0
 _LEFT_OUT = ("Request attempt #", "OS signals are ignored")
 _log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def registry(
     """All handlers, in a registry of their own.
 
     Args:
-        informer: takes what happens, in the loop of whoever calls this.
+        informer: takes what happens into the index that it fills now, in the caller's loop.
         liveness: is told of each event.
         login: the server's URL, and a session to it in the loop that it is called in.
     """
@@ -123,12 +124,12 @@ def _register(
     kind: str,
     resource: tuple[str, str, str],
 ) -> None:
-    loop = asyncio.get_running_loop()
+    loop, index = asyncio.get_running_loop(), informer.filled
 
     @kopf.on.event(*resource, registry=handlers, id=resource[2])
     async def take(event: kopf.RawEvent, **_: Any) -> None:
         liveness.heard(kind, time.monotonic_ns())
-        loop.call_soon_threadsafe(informer.told, kind, event["type"], event["object"])
+        loop.call_soon_threadsafe(informer.told, index, kind, event["type"], event["object"])
 
 
 async def watch(
@@ -140,8 +141,8 @@ async def watch(
     """Watch until `stop` is set.
 
     kopf has a thread and a loop of its own. It takes the signal handlers and the tasks of its loop for its own, ends
-    them all when it ends, and sometimes cannot: its watchers can wait for each other for ever. There, the thread of a
-    process that ends anyway is left behind.
+    them all when it ends, and sometimes cannot: its watchers can wait for each other for ever. Then its thread is left
+    behind: it fills nothing any more.
 
     Args:
         handlers: what `registry` made.
@@ -175,6 +176,8 @@ def threads() -> int:
 async def _stop_on(stop: asyncio.Event, engine: _Engine) -> None:
     await stop.wait()
     engine.stop()
+    await asyncio.sleep(_LEAVE_S)
+    engine.leave()
 
 
 class _Engine(threading.Thread):
@@ -200,6 +203,10 @@ class _Engine(threading.Thread):
         """From another thread: end soon."""
         with suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def leave(self) -> None:
+        """From the caller's thread: wait for it no longer."""
+        self._set(None)
 
     def run(self) -> None:
         error: BaseException | None = None

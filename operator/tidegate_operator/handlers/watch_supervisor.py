@@ -52,7 +52,7 @@ class WatchSupervisor:
         self._informer = dependencies.informer
         self._metrics = dependencies.metrics
         self._stop = asyncio.Event()
-        self._sessions: list[aiohttp.ClientSession] = []
+        self._ends = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_running = False
         self.problem = ""
@@ -93,8 +93,9 @@ class WatchSupervisor:
             begun_ns = time.monotonic_ns()
             self.liveness.begin(begun_ns)
             self.is_running = True
+            self._ends = asyncio.Event()
             try:
-                await self._watch_once()
+                await self._watch_once(self._ends)
             except watch_engine.WatchingEndedError as error:
                 if watch_engine.threads() > MAX_THREADS:
                     raise
@@ -103,6 +104,10 @@ class WatchSupervisor:
                 await self._pause(next(pauses), error)
             if self._stop.is_set():
                 return
+            if watch_engine.threads() > MAX_THREADS:
+                raise watch_engine.WatchingEndedError(
+                    "watches that were begun again left their threads behind"
+                )
 
     async def _pause(self, pause_s: float, error: watch_engine.WatchingEndedError) -> None:
         """Wait before the next beginning; lists tell meanwhile what has changed."""
@@ -116,29 +121,36 @@ class WatchSupervisor:
             for kind in PATHS:
                 self._resync.ask(kind)
 
-    async def _watch_once(self) -> None:
+    async def _watch_once(self, ends: asyncio.Event) -> None:
         settings = self._settings
+        sessions: list[aiohttp.ClientSession] = []
         await watch_engine.watch(
-            watch_engine.registry(self._informer, self.liveness, self._log_in),
+            watch_engine.registry(self._informer, self.liveness, lambda: self._log_in(sessions)),
             watch_engine.kopf_settings(
                 length_ms=settings.watch.length_ms,
                 inactivity_ms=settings.watch.inactivity_ms,
                 request_ms=settings.api_server.request_ms,
                 retry_max_ms=settings.api_server.retry_max_ms,
             ),
-            self._sessions,
-            self._stop,
+            sessions,
+            ends,
         )
+
+    def relist(self) -> None:
+        """Watch and list everything into the index that is filled now, and forget what versions there were."""
+        self._resync.relist()
+        self._ends.set()
 
     def stop(self) -> None:
         """Let `watch` end."""
         self._stop.set()
+        self._ends.set()
 
     def catch_up(self, ahead: AsOf) -> None:
         """A sidecar has been told more; a list shows whether there is more, or etcd was restored."""
-        mine = self._informer.objects.versions
+        index = self._informer.filled
         for kind, version in ahead.versions:
-            if kind in PATHS and version > mine.get(kind, 0):
+            if kind in PATHS and version > index.version(kind):
                 self._resync.ask(kind, at_least=version)
 
     def count(self) -> None:
@@ -147,12 +159,12 @@ class WatchSupervisor:
         for kind in KINDS:
             self._metrics.watch_age.labels(kind).set(self.liveness.age_ms(kind, now_ns) / 1000)
 
-    def _log_in(self) -> tuple[str, aiohttp.ClientSession]:
+    def _log_in(self, sessions: list[aiohttp.ClientSession]) -> tuple[str, aiohttp.ClientSession]:
         """In kopf's loop."""
         kinds_by_path = {path: kind for kind, path in PATHS.items()}
         session = watching_session(self._access, self.liveness, kinds_by_path, self._kopf_has_listed)
         # kopf closes those that it has given up
-        self._sessions[:] = [former for former in self._sessions if not former.closed] + [session]
+        sessions[:] = [former for former in sessions if not former.closed] + [session]
         return self._access.server, session
 
     def _kopf_has_listed(self, kind: str) -> None:

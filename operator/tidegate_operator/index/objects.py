@@ -175,6 +175,10 @@ class Objects:
         known.is_listed = True
         return Relisted(change=change, missed=tuple(missed), gone=tuple(ref for ref, _ in gone))
 
+    def become(self, others: Objects) -> None:
+        """Hold what `others` holds, and nothing that was known before: of another history, it compares with nothing."""
+        self._kinds, self._last_good = others._kinds, others._last_good
+
     def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
         """Everything a compile needs; an object that is not valid has its last good form."""
         stored: dict[str, list[Stored[Any]]] = {kind: [] for kind in KINDS}

@@ -161,6 +161,25 @@ class Pods:
         self.is_listed = True
         return is_changed
 
+    def successor(self) -> Pods:
+        """Pods of which nothing is known yet but what owners belong to: these answers hold in any history of the cluster."""
+        others = Pods(idle_owners=self._most_idle)
+        # one that was gone may be there again
+        others._owners = {uid: owner for uid, owner in self._owners.items() if owner is not None}
+        others._idle = OrderedDict.fromkeys(others._owners)
+        return others
+
+    def become(self, others: Pods) -> tuple[str, ...]:
+        """Hold what `others`, a successor, holds; uids of the pods that are known no more."""
+        gone = tuple(self._pods.keys() - others._pods.keys())
+        waiting = {uid for uid, pod in self._pods.items() if not pod.has_begun}
+        begun = {uid: None for uid, pod in others._pods.items() if pod.has_begun and uid in waiting}
+        self._pods, self._gone, self._begun = others._pods, others._gone, self._begun | begun
+        self._owners, self._uses, self._idle = others._owners, others._uses, others._idle
+        for uid in gone:
+            self._begun.pop(uid, None)
+        return gone
+
     def get(self, uid: str) -> Pod | None:
         """One pod."""
         return self._pods.get(uid)

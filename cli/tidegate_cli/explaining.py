@@ -127,6 +127,7 @@ class _Imagined:
         identity = pipeline.config.consumer
         self.dialect = pipeline.dialects.by_name(question.dialect)
         self.model = question.model
+        self.state = ""
         self.consumer = ANONYMOUS
         self.record = CallRecord()
         said = {identity.header: question.consumer} if identity and question.consumer else {}

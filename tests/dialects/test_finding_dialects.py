@@ -9,7 +9,8 @@ import pytest
 
 from tidegate_policy.model import Dialect as DialectName
 from tidegate_policy.model import ProviderType
-from tidegate_sidecar.dialects.base import Dialect, Operation, RawHeaders
+from tidegate_sidecar.dialects.asking import model_and_stream
+from tidegate_sidecar.dialects.base import Dialect, Endpoint, Operation, RawHeaders
 from tidegate_sidecar.dialects.openai import OpenAI
 from tidegate_sidecar.dialects.registry import DEFAULT, Dialects
 
@@ -18,19 +19,25 @@ OTHER: RawHeaders = ((b"host", b"localhost"), (b"x-anthropic-version", b"1"))
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("path", "name", "operation"),
     [
-        ("/openai/v1/chat/completions", "OpenAI"),
-        ("/v1/chat/completions", "OpenAI"),
-        ("/anthropic/v1/messages", "Anthropic"),
-        ("/anthropic/messages", "Anthropic"),
-        ("/v1/messages", "Anthropic"),
+        ("/openai/v1/chat/completions", "OpenAI", Operation.CHAT),
+        ("/v1/chat/completions", "OpenAI", Operation.CHAT),
+        ("/v1/completions", "OpenAI", Operation.COMPLETIONS),
+        ("/openai/v1/responses", "OpenAI", Operation.RESPONSES),
+        ("/v1/embeddings", "OpenAI", Operation.EMBEDDINGS),
+        ("/v1/moderations", "OpenAI", Operation.MODERATIONS),
+        ("/anthropic/v1/messages", "Anthropic", Operation.CHAT),
+        ("/anthropic/messages", "Anthropic", Operation.CHAT),
+        ("/v1/messages", "Anthropic", Operation.CHAT),
+        ("/anthropic/v1/messages/count_tokens", "Anthropic", Operation.COUNT_TOKENS),
+        ("/v1/messages/count_tokens", "Anthropic", Operation.COUNT_TOKENS),
     ],
 )
-def test_an_endpoint_is_served(path: str, name: str) -> None:
-    found = DEFAULT.endpoint(path)
-    assert found is not None
-    assert (found[0].name, found[1]) == (name, Operation.CHAT)
+def test_an_endpoint_is_served(path: str, name: str, operation: Operation) -> None:
+    served = DEFAULT.endpoint(path)
+    assert served is not None
+    assert (served[0].name, served[1].operation) == (name, operation)
     assert path in DEFAULT.served_paths()
 
 
@@ -92,14 +99,15 @@ def test_the_contracts_words_name_dialects_that_are_there() -> None:
     assert DEFAULT.mounts() == ["/anthropic/v1/", "/openai/v1/", "/anthropic/", "/v1/"]
 
 
+ASK = Endpoint(Operation.CHAT, "/ask", model_and_stream)
+
+
 class Answers(OpenAI):
     """A made-up dialect that is much like another one."""
 
     name = "Answers"
     mounts: Sequence[str] = ("/answers/v2/",)
-    paths: Mapping[str, Operation] = MappingProxyType(
-        {"/answers/v2/ask": Operation.CHAT, "/v1/ask": Operation.CHAT}
-    )
+    paths: Mapping[str, Endpoint] = MappingProxyType({"/answers/v2/ask": ASK, "/v1/ask": ASK})
     marker_header = b"x-answers"
     ping = b"event: still-here\n\n"
 
@@ -108,7 +116,7 @@ def test_another_dialect_is_added_by_naming_it() -> None:
     answers: Dialect = Answers()
     dialects = Dialects((*DEFAULT.all, answers), {"OpenAI": "OpenAI", "AnswerMachine": "Answers"})
     assert dialects.of_provider_type("AnswerMachine") is dialects.by_name("Answers") is answers
-    assert dialects.endpoint("/answers/v2/ask") == dialects.endpoint("/v1/ask") == (answers, Operation.CHAT)
+    assert dialects.endpoint("/answers/v2/ask") == dialects.endpoint("/v1/ask") == (answers, ASK)
     assert dialects.endpoint("/v1/messages") == DEFAULT.endpoint("/v1/messages")
     assert dialects.of_path("/answers/anything", ()) is answers
     assert dialects.of_path("/v1/ask/again", MARKED) is answers

@@ -13,7 +13,9 @@ from tidegate_sidecar.dialects.anthropic import Anthropic
 from tidegate_sidecar.dialects.base import (
     NO_USAGE,
     Dialect,
+    Endpoint,
     Judged,
+    Operation,
     StreamReader,
     UnreadableError,
     Usage,
@@ -56,8 +58,18 @@ MEMBERS = st.sampled_from(
     ]
 )
 WORDS = st.sampled_from(
-    ["error", "message_start", "message_delta", "content_block_start", "content_block_delta"]
+    [
+        "error",
+        "message_start",
+        "message_delta",
+        "content_block_start",
+        "response.completed",
+        "response.failed",
+    ]
 )
+STREAMED = [
+    endpoint for dialect in DEFAULT.all for endpoint in dialect.endpoints.values() if endpoint.stream_reader
+]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=5),
@@ -65,9 +77,16 @@ ANYTHING = st.recursive(
 )
 
 
-def read(dialect: Dialect, *events: tuple[str, object]) -> StreamReader:
+def reader_of(endpoint: Endpoint) -> StreamReader:
+    assert endpoint.stream_reader is not None
+    return endpoint.stream_reader()
+
+
+def read(
+    dialect: Dialect, *events: tuple[str, object], operation: Operation = Operation.CHAT
+) -> StreamReader:
     """A reader that has read events of (name, data), data as bytes or written as JSON."""
-    reader = dialect.stream_reader()
+    reader = reader_of(dialect.endpoints[operation])
     for name, data in events:
         reader.read((b"", name.encode(), data if isinstance(data, bytes) else json.dumps(data).encode()))
     return reader
@@ -85,10 +104,10 @@ def anthropic(*documents: dict[str, Any]) -> StreamReader:
     return read(Anthropic(), *((document["type"], document) for document in documents))
 
 
-@pytest.mark.parametrize("dialect", DEFAULT.all, ids=lambda it: it.name)
+@pytest.mark.parametrize("endpoint", STREAMED, ids=lambda it: it.operation)
 @given(name=NAMES, data=ANYTHING.map(lambda it: json.dumps(it).encode()) | st.binary(max_size=60))
-def test_no_event_breaks_the_reading_of_a_stream(dialect: Dialect, name: str, data: bytes) -> None:
-    reader, refusal = dialect.stream_reader(), ""
+def test_no_event_breaks_the_reading_of_a_stream(endpoint: Endpoint, name: str, data: bytes) -> None:
+    reader, refusal = reader_of(endpoint), ""
     try:
         reader.read((b"", name.encode(), data))
     except UnreadableError as error:
@@ -98,9 +117,11 @@ def test_no_event_breaks_the_reading_of_a_stream(dialect: Dialect, name: str, da
     assert reader.may_end or not reader.is_complete
 
 
-@pytest.mark.parametrize("dialect", DEFAULT.all, ids=lambda it: it.name)
-def test_comments_and_events_without_data_say_nothing(dialect: Dialect) -> None:
-    reader = read(dialect, ("", b""), ("ping", b""))
+@pytest.mark.parametrize("endpoint", STREAMED, ids=lambda it: it.operation)
+def test_comments_and_events_without_data_say_nothing(endpoint: Endpoint) -> None:
+    reader = reader_of(endpoint)
+    for name in (b"", b"ping"):
+        reader.read((b"", name, b""))
     assert (reader.has_content, reader.is_complete, reader.may_end, reader.failure) == (
         False,
         False,
@@ -396,3 +417,88 @@ def test_nobody_reads_pings_and_what_has_no_name_that_is_known() -> None:
 )
 def test_an_error_among_events_is_judged(name: str, data: object, judged: Judged) -> None:
     assert read(Anthropic(), ("message_start", START), (name, data)).failure == judged
+
+
+# OpenAI's responses
+
+
+def response(*documents: dict[str, Any]) -> StreamReader:
+    events = [(str(document["type"]), document) for document in documents]
+    return read(OpenAI(), *events, operation=Operation.RESPONSES)
+
+
+def ended(kind: str, **members: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", "response": {"status": kind, "error": None, "usage": None, **members}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "response.output_text.delta", "delta": "a"},
+        {"type": "response.refusal.delta", "delta": "no"},
+        {"type": "response.reasoning_summary_text.delta", "delta": "hm"},
+        {"type": "response.function_call_arguments.delta", "delta": "{"},
+        {"type": "response.output_item.done", "item": {"type": "function_call", "arguments": "{}"}},
+        {"type": "response.image_generation_call.partial_image", "partial_image_b64": "AAAA"},
+    ],
+)
+def test_an_event_that_carries_a_part_of_a_response_has_content(document: dict[str, Any]) -> None:
+    reader = response(document)
+    assert (reader.has_content, reader.may_end) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+        "response.output_item.added",
+        "keepalive",
+    ],
+)
+def test_the_opening_of_a_response_has_no_content(kind: str) -> None:
+    reader = response({"type": kind, "response": {"status": "in_progress", "error": None}})
+    assert (reader.has_content, reader.may_end, reader.failure) == (False, False, None)
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete"])
+def test_a_response_is_whole_after_its_last_event_which_has_the_usage(kind: str) -> None:
+    used = {"input_tokens": 5, "output_tokens": 7, "output_tokens_details": {"reasoning_tokens": 3}}
+    reader = response(ended(kind, usage=used))
+    assert (reader.has_content, reader.may_end, reader.failure) == (True, True, None)
+    assert not reader.is_complete, "a server may send its mark behind it"
+    assert reader.usage == Usage(5, 7, None, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("document", "judged"),
+    [
+        (
+            ended("failed", error={"code": "server_error", "message": "m"}),
+            Judged(Verdict.SERVER_ERROR, "server_error"),
+        ),
+        (
+            ended("failed", error={"code": "rate_limit_exceeded", "message": "m"}),
+            Judged(Verdict.RATE_LIMITED, "rate_limit_exceeded"),
+        ),
+        (
+            {"type": "error", "code": "invalid_prompt", "message": "m"},
+            Judged(Verdict.CALLER_ERROR, "invalid_prompt"),
+        ),
+        ({"type": "error", "error": {"code": 429}}, Judged(Verdict.RATE_LIMITED, "429")),
+    ],
+)
+def test_a_response_that_fails_says_why(document: dict[str, Any], judged: Judged) -> None:
+    reader = response(document)
+    assert (reader.failure, reader.has_content) == (judged, False)
+
+
+def test_a_response_without_a_type_has_the_name_of_its_event() -> None:
+    assert read(
+        OpenAI(), ("response.output_text.delta", {"delta": "a"}), operation=Operation.RESPONSES
+    ).has_content
+
+
+def test_the_mark_that_ends_chunks_ends_a_response_too() -> None:
+    assert read(OpenAI(), ("", b"[DONE]"), operation=Operation.RESPONSES).is_complete

@@ -42,6 +42,18 @@ def test_only_plausible_numbers_are_believed(dialect: Dialect, document: object)
     ("usage", "expected"),
     [
         ({"prompt_tokens": 3, "completion_tokens": 0}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "total_tokens": 3}, Usage(3)),
+        ({"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}, Usage(3, 0)),
+        (
+            {
+                "input_tokens": 30,
+                "input_tokens_details": {"cached_tokens": 10},
+                "output_tokens": 20,
+                "output_tokens_details": {"reasoning_tokens": 15},
+            },
+            Usage(30, 20, 10, None, 15),
+        ),
+        ({"prompt_tokens": 3, "input_tokens": 4, "completion_tokens": 1}, Usage(3, 1)),
         (
             {
                 "prompt_tokens": 30,

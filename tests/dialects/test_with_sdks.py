@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tidegate_sidecar.dialects.anthropic import Anthropic
-from tidegate_sidecar.dialects.base import Dialect, ErrorBody, StreamReader
+from tidegate_sidecar.dialects.base import Dialect, ErrorBody, Operation, StreamReader
 from tidegate_sidecar.dialects.openai import OpenAI
 from tidegate_sidecar.dialects.registry import DEFAULT
 from tidegate_sidecar.dialects.sse import EventSplitter
@@ -86,7 +86,9 @@ CALLS: dict[str, Callable[..., Any]] = {"OpenAI": with_openai, "Anthropic": with
 
 
 def read(dialect: Dialect, stream: bytes) -> StreamReader:
-    reader, splitter = dialect.stream_reader(), EventSplitter()
+    make_reader = dialect.endpoints[Operation.CHAT].stream_reader
+    assert make_reader is not None
+    reader, splitter = make_reader(), EventSplitter()
     for event in [*splitter.feed(stream), *splitter.end()]:
         reader.read(event)
     return reader

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate_sidecar.dialects.base import Asked, Dialect, Problem
+from tidegate_sidecar.dialects.base import Asked, Endpoint, Problem
 from tidegate_sidecar.dialects.registry import DEFAULT
 from tidegate_sidecar.messages.message import AT_ONCE_BYTES, PARSED_BYTES, Message
 from tidegate_sidecar.proxy.receive import read_message
@@ -25,52 +25,54 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = st.sampled_from(["model", "stream", "Model", "STREAM", "messages", "mod\u0065l", "x"])
-DIALECTS = st.sampled_from(DEFAULT.all)
+ENDPOINTS = st.sampled_from(
+    [endpoint for dialect in DEFAULT.all for endpoint in dialect.endpoints.values() if endpoint.stream_reader]
+)
 
 
-async def read_asked(body: bytes, dialect: Dialect) -> tuple[Message, Asked] | Problem:
+async def read_asked(body: bytes, endpoint: Endpoint) -> tuple[Message, Asked] | Problem:
     message = await read_message(body)
     if isinstance(message, Problem):
         return message
-    asked = dialect.asked(message.document)
+    asked = endpoint.asked(message.document)
     return asked if isinstance(asked, Problem) else (message, asked)
 
 
 @settings(max_examples=60)
-@given(st.binary(max_size=200), DIALECTS)
-async def test_any_bytes_are_understood_or_refused(body: bytes, dialect: Dialect) -> None:
-    read = await read_asked(body, dialect)
+@given(st.binary(max_size=200), ENDPOINTS)
+async def test_any_bytes_are_understood_or_refused(body: bytes, endpoint: Endpoint) -> None:
+    read = await read_asked(body, endpoint)
     assert isinstance(read, tuple) or read.message
 
 
 @settings(max_examples=60)
-@given(st.dictionaries(NAMES | st.text(), JSON), DIALECTS)
-async def test_any_document_is_understood_or_refused(document: dict[str, Any], dialect: Dialect) -> None:
+@given(st.dictionaries(NAMES | st.text(), JSON), ENDPOINTS)
+async def test_any_document_is_understood_or_refused(document: dict[str, Any], endpoint: Endpoint) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
-    read = await read_asked(body, dialect)
+    read = await read_asked(body, endpoint)
     if isinstance(read, Problem):
         assert len(read.message) < 2_000
         return
     _, asked = read
-    assert asked == (document["model"], bool(document.get("stream")))
+    assert asked[:2] == (document["model"], bool(document.get("stream")))
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(NAMES, JSON), max_size=6), st.booleans(), DIALECTS)
+@given(st.lists(st.tuples(NAMES, JSON), max_size=6), st.booleans(), ENDPOINTS)
 async def test_whoever_reads_the_first_of_two_members_sees_the_same(
-    members: list[tuple[str, Any]], ascii_only: bool, dialect: Dialect
+    members: list[tuple[str, Any]], ascii_only: bool, endpoint: Endpoint
 ) -> None:
     text = ",".join(
         f"{json.dumps(name, ensure_ascii=ascii_only)}:{json.dumps(value)}" for name, value in members
     )
-    read = await read_asked(f"{{{text}}}".encode("utf-8", "surrogatepass"), dialect)
+    read = await read_asked(f"{{{text}}}".encode("utf-8", "surrogatepass"), endpoint)
     if isinstance(read, Problem):
         return
     _, asked = read
     first: dict[str, Any] = {}
     for name, value in members:
         first.setdefault(name, value)
-    assert asked == (first["model"], bool(first.get("stream")))
+    assert asked[:2] == (first["model"], bool(first.get("stream")))
 
 
 @pytest.mark.parametrize("size", [100, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, PARSED_BYTES + 1, 20 * PARSED_BYTES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -156,8 +157,13 @@ def test_a_member_is_taken_out_with_one_comma(body: bytes, name: str, left: byte
 def test_what_is_not_there_is_not_taken_out() -> None:
     message = whole(b'{"a":1}')
     assert message.without_member("b") is message
-    with pytest.raises(KeyError):
-        message.with_string("b", "x")
+
+
+@pytest.mark.parametrize("read_body", [whole, sliced])
+def test_a_string_is_put_in_where_it_is_missing(read_body: Callable[[bytes], Message]) -> None:
+    message = read_body(b'{"a": 1}').with_string("b", "x")
+    assert message.body == b'{"b":"x","a": 1}'
+    assert message.document == {"b": "x", "a": 1}
 
 
 def test_what_is_no_json_is_not_put_in() -> None:

@@ -76,9 +76,9 @@ async def test_a_call_goes_out_with_the_applications_own_key(simulator: Simulato
 @pytest.mark.parametrize(
     ("path", "target"),
     [
-        ("/openai/v1/embeddings", "/embeddings"),
+        ("/openai/v1/audio/speech", "/audio/speech"),
         ("/openai/v1/files/file-1/content?after=a%2Fb&limit=2", "/files/file-1/content?after=a%2Fb&limit=2"),
-        ("/v1/responses", "/responses"),
+        ("/v1/vector_stores", "/vector_stores"),
         ("/openai/v1/models/ft%3Agpt", "/models/ft%3Agpt"),
     ],
 )

@@ -104,10 +104,10 @@ class ProviderState:
     def head(self, operation: Operation, query: str) -> bytes:
         """The request line and the provider's own headers of a call for `operation`, up to the application's."""
         if query:
-            return self.head_of("POST", self.dialect.upstream_path(operation), query)
+            return self.head_of("POST", self.dialect.endpoints[operation].path, query)
         known = self._lines.get(operation)
         if known is None:
-            known = self.head_of("POST", self.dialect.upstream_path(operation), "")
+            known = self.head_of("POST", self.dialect.endpoints[operation].path, "")
             self._lines[operation] = known
         return known
 

@@ -69,3 +69,9 @@ def model_and_stream(document: Mapping[str, object]) -> Asked | Problem:
     if stream is not None and not isinstance(stream, bool):
         return Problem("`stream` must be true or false.", "stream")
     return Asked(model, bool(stream))
+
+
+def model_alone(document: Mapping[str, object]) -> Asked | Problem:
+    """The model of an operation that is never answered by a stream, or why it cannot be said."""
+    asked = model_and_stream(document)
+    return asked if isinstance(asked, Problem) else asked._replace(stream=False)

@@ -6,9 +6,10 @@ family alone stands in its own package; the rest of the sidecar knows this proto
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -25,6 +26,18 @@ class Operation(StrEnum):
     """What a call asks for."""
 
     CHAT = "Chat"
+    COMPLETIONS = "Completions"
+    """The older endpoint, which continues a text."""
+    RESPONSES = "Responses"
+    EMBEDDINGS = "Embeddings"
+    MODERATIONS = "Moderations"
+    COUNT_TOKENS = "CountTokens"
+    MODELS = "Models"
+    """Which models there are. It is answered from the configuration, and no provider is asked."""
+
+
+UNMETERED: Final = frozenset({Operation.MODERATIONS, Operation.COUNT_TOKENS})
+"""Operations that providers charge nothing for: their answers report no usage, and none is missing."""
 
 
 class Usage(NamedTuple):
@@ -55,10 +68,17 @@ NO_USAGE: Final = Usage()
 
 
 class Asked(NamedTuple):
-    """What a request asks for, as far as decisions need it."""
+    """What a request asks for, as far as decisions need it.
+
+    Attributes:
+        model: as the application wrote it, or the one that the provider takes where the body names none.
+        stream: an event stream is asked for.
+        state: the member that names something which only one account of the provider knows; empty where there is none.
+    """
 
     model: str
     stream: bool
+    state: str = ""
 
 
 class Problem(NamedTuple):
@@ -145,13 +165,30 @@ class StreamReader(Protocol):
         ...
 
 
+class Endpoint(NamedTuple):
+    """Where one operation is asked for, and how its bodies are read.
+
+    Attributes:
+        operation: that is asked for.
+        path: what follows a provider's base URL, which already ends in the version segment.
+        asked: what a request's body asks for.
+        stream_reader: makes a reader for one stream; None: no answer is ever a stream.
+    """
+
+    operation: Operation
+    path: str
+    asked: Callable[[Mapping[str, object]], Asked | Problem]
+    stream_reader: Callable[[], StreamReader] | None = None
+
+
 class Dialect(Protocol):
     """One family's facts. All methods are pure.
 
     Attributes:
         name: unique; the word of the contract's `Dialect` where there is one.
         mounts: prefixes of paths below which its calls come, the version segment included, longest first.
-        paths: full path to operation, for POST.
+        endpoints: by operation.
+        paths: full path to endpoint, for POST.
         marker_header: lower case; a call on a path without the dialect's prefix is of this dialect if it has this header.
             Empty: the dialect has none.
         credential_headers: lower-case names of headers that carry a key of this dialect.
@@ -160,33 +197,30 @@ class Dialect(Protocol):
 
     name: str
     mounts: Sequence[str]
-    paths: Mapping[str, Operation]
+    endpoints: Mapping[Operation, Endpoint]
+    paths: Mapping[str, Endpoint]
     marker_header: bytes
     credential_headers: frozenset[bytes]
     ping: bytes
 
-    def upstream_path(self, operation: Operation) -> str:
-        """What follows a provider's base URL, which already ends in the version segment."""
-        ...
-
     def credential(self, key: str) -> RawHeaders:
         """Headers that carry `key`."""
-        ...
-
-    def asked(self, document: Mapping[str, object]) -> Asked | Problem:
-        """What a request's body asks for."""
         ...
 
     def usage(self, document: object) -> Usage:
         """Usage in a whole answer."""
         ...
 
-    def stream_reader(self) -> StreamReader:
-        """A reader for one stream."""
-        ...
-
     def judge(self, status: int, document: object) -> Judged:
         """What a whole answer says; `document` is its parsed body, None where that is no JSON."""
+        ...
+
+    def model_list(self, names: Sequence[str]) -> bytes:
+        """The answer to a request for all models: these."""
+        ...
+
+    def model(self, name: str) -> bytes:
+        """The answer to a request for one model."""
         ...
 
     def error(self, body: ErrorBody) -> bytes:
@@ -196,3 +230,15 @@ class Dialect(Protocol):
     def stream_error(self, body: ErrorBody) -> bytes:
         """The same as an event within a stream that has begun."""
         ...
+
+
+def paths_of(endpoints: Mapping[Operation, Endpoint], mounts: Sequence[str]) -> Mapping[str, Endpoint]:
+    """The full path of each endpoint below each of `mounts`, which end in "/"."""
+    return MappingProxyType(
+        {mount.rstrip("/") + endpoint.path: endpoint for mount in mounts for endpoint in endpoints.values()}
+    )
+
+
+def by_operation(*endpoints: Endpoint) -> Mapping[Operation, Endpoint]:
+    """`endpoints`, each under what it is asked for."""
+    return MappingProxyType({endpoint.operation: endpoint for endpoint in endpoints})

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
+from urllib.parse import unquote
 
 from tidegate_policy.model import ProviderType
 from tidegate_sidecar.dialects.anthropic import Anthropic
-from tidegate_sidecar.dialects.base import Dialect, Operation, RawHeaders
+from tidegate_sidecar.dialects.base import Dialect, Endpoint, RawHeaders
 from tidegate_sidecar.dialects.openai import OpenAI
 
 _T = TypeVar("_T")
+
+_MODELS: Final = "/models"
+"""Below the version segment, in every dialect so far."""
 
 UNPREFIXED: Final = "/v1/"
 """Where applications call that were told a host and no path. Dialects share it; see `Dialects.of_path`."""
@@ -34,7 +38,7 @@ class Dialects:
         self.all = tuple(dialects)
         self._by_name = _unique("name", ((it.name, it) for it in self.all))
         self._endpoints = _unique(
-            "path", ((path, (it, operation)) for it in self.all for path, operation in it.paths.items())
+            "path", ((path, (it, endpoint)) for it in self.all for path, endpoint in it.paths.items())
         )
         mounts = _unique("mount", ((mount, it) for it in self.all for mount in it.mounts))
         self._mounts = sorted(mounts.items(), key=lambda item: -len(item[0]))
@@ -51,7 +55,7 @@ class Dialects:
         """The dialect that a provider of that type speaks; a KeyError is a fault of ours."""
         return self._by_name[self._provider_types[provider_type]]
 
-    def endpoint(self, path: str) -> tuple[Dialect, Operation] | None:
+    def endpoint(self, path: str) -> tuple[Dialect, Endpoint] | None:
         """What a POST to `path` asks for; None where nothing is served."""
         return self._endpoints.get(path)
 
@@ -82,6 +86,17 @@ class Dialects:
         if raw_path.startswith(UNPREFIXED):
             return self.of_path(raw_path, headers), raw_path[len(UNPREFIXED) - 1 :]
         return None
+
+    def models(self, raw_path: str, headers: RawHeaders) -> tuple[Dialect, str] | None:
+        """What a GET of `raw_path` asks about models: the dialect, and the name of one (empty: all of them); None: nothing."""
+        mounted = self.mount(raw_path, headers)
+        if mounted is None:
+            return None
+        dialect, rest = mounted
+        if rest == _MODELS:
+            return dialect, ""
+        name = unquote(rest.removeprefix(_MODELS + "/")) if rest.startswith(_MODELS + "/") else ""
+        return (dialect, name) if name else None
 
     def mounts(self) -> list[str]:
         """Every prefix below which calls can be let through."""

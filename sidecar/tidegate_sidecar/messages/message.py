@@ -79,13 +79,11 @@ class Message:
         return f"<Message of {len(self.body)} bytes{', changed' if self.is_changed else ''}>"
 
     def with_string(self, name: str, value: str) -> Message:
-        """The same with the string `value` in the place of what `name` has now.
-
-        Raises:
-            KeyError: there is no such member.
-        """
-        old = self.document[name]
+        """The same with the string `value` for `name`, which becomes the first member where it is missing."""
         text = _written(value)
+        if name not in self.document:
+            return self.with_member(name, text)
+        old = self.document[name]
         if self._is_compact and isinstance(old, str):
             # A compact text writes each string in one way, so what stands there once is the member of the top level.
             named = _written(name) + b":"

@@ -17,7 +17,15 @@ from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol
 
 from tidegate_policy.model import Timeouts
-from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, RawHeaders, StreamReader, Usage
+from tidegate_sidecar.dialects.base import (
+    NO_USAGE,
+    UNMETERED,
+    Dialect,
+    Operation,
+    RawHeaders,
+    StreamReader,
+    Usage,
+)
 from tidegate_sidecar.messages.encodings import BrokenEncodingError, Decoder, TooLargeError, is_understood
 from tidegate_sidecar.policies.base import UsageClass
 from tidegate_sidecar.proxy.answer import Answer, Whole
@@ -52,6 +60,7 @@ class Asker(Protocol):
     """Who makes attempts for a call, and what they are made under.
 
     Attributes:
+        operation: that is asked for; None: none that is known.
         wants_stream: an event stream was asked for.
         timeouts: of the pool, as the policies have them.
         called_ns: when the call came.
@@ -62,6 +71,7 @@ class Asker(Protocol):
         ping: a sign of life within a stream, in the caller's dialect.
     """
 
+    operation: Operation | None
     wants_stream: bool
     timeouts: Timeouts
     called_ns: int
@@ -182,7 +192,15 @@ class Attempt:
         if self.usage != NO_USAGE:
             return UsageClass.REPORTED
         # An error has cost nothing; what began to be answered has, and so may what was never answered.
-        return UsageClass.NONE if self.status >= HTTPStatus.BAD_REQUEST else UsageClass.UNREPORTED
+        if self.status >= HTTPStatus.BAD_REQUEST or self.asker.operation in UNMETERED:
+            return UsageClass.NONE
+        return UsageClass.UNREPORTED
+
+    def stream_reader(self) -> StreamReader | None:
+        """A reader for the stream that was asked for; None: nothing is known of what it says."""
+        operation = self.asker.operation
+        endpoint = None if operation is None else self.dialect.endpoints.get(operation)
+        return None if endpoint is None or endpoint.stream_reader is None else endpoint.stream_reader()
 
     # what the bodies do
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate_policy.model import RetryOn
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.config.targets import Target, lines_of
-from tidegate_sidecar.dialects.base import Judged, Verdict
+from tidegate_sidecar.dialects.base import Judged, Operation, Verdict
 from tidegate_sidecar.dialects.retry_after import retry_after_ms
 from tidegate_sidecar.messages.answer_documents import document_of
 from tidegate_sidecar.messages.message import AT_ONCE_BYTES
@@ -77,6 +77,7 @@ class Attempts:
         "hold",
         "max_answer_bytes",
         "now_ns",
+        "operation",
         "ping",
         "ticker",
         "timeouts",
@@ -94,6 +95,7 @@ class Attempts:
         self._turn: Turn | None = None
         self._last: Target | None = None
         # What attempts are made under, see `Asker`.
+        self.operation: Operation | None = call.endpoint.operation
         self.wants_stream = call.wants_stream
         self.timeouts = timeouts = pool.pool.timeouts
         self.called_ns = call.started_ns
@@ -242,7 +244,7 @@ class Attempts:
         call, state = self._call, turn.target.state
         credential = state.credential(turn.key.reveal()) if turn.key is not None else b""
         lines = state.request_names.lines(call.request.headers)
-        prefix = state.head(call.operation, call.request.query)
+        prefix = state.head(call.endpoint.operation, call.request.query)
         return b"".join((prefix, credential, *lines, b"content-length: %d\r\n\r\n" % len(turn.body)))
 
     def _judged(self, whole: Whole, document: object, turn: Turn, attempt: Attempt) -> Answer | Failure:
@@ -373,7 +375,7 @@ class Attempts:
         record.reasoning_tokens = usage.reasoning_tokens
         if usage_class is UsageClass.REPORTED:
             record.usage = UsageState.REPORTED
-        elif 0 < attempt.status < HTTPStatus.BAD_REQUEST or (attempt.asked_ns and not attempt.status):
+        elif usage_class is UsageClass.UNREPORTED and attempt.asked_ns:
             record.usage = UsageState.UNREPORTED
         if attempt.first_content_ns is not None:
             record.first_token_ms = (attempt.first_content_ns - self._call.started_ns) // _MS_NS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Operation, Usage
+from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Endpoint, Usage
 from tidegate_sidecar.downstream.request import AppRequest
 from tidegate_sidecar.messages.message import Message
 from tidegate_sidecar.policies.base import Facts, Grant, UsageClass
@@ -27,10 +27,11 @@ class Call:
 
     Attributes:
         dialect: of the endpoint.
-        operation: what the path asks for.
+        endpoint: what the path asks for.
         message: the body.
         model: that it asks for, as the application wrote it.
         wants_stream: an event stream is asked for.
+        state: the member that names something which only one account of a provider knows; empty where there is none.
         consumer: on whose behalf it is made.
         route: where it may go.
         facts: what policies see of it.
@@ -41,11 +42,12 @@ class Call:
 
     dialect: Dialect
     message: Message
-    operation: Operation
+    endpoint: Endpoint
     route: Route[Target]
     facts: Facts
     model = ""
     wants_stream = False
+    state = ""
     consumer = ANONYMOUS
     grants: tuple[Grant, ...] = ()
     usage = NO_USAGE

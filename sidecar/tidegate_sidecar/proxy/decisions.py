@@ -5,15 +5,15 @@ Each phase is made once per configuration, and one without rules is not made at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tidegate_policy.model import CompiledConfig, ConsumerIdentity, Mode, ModelAllowList
+from tidegate_policy.model import CompiledConfig, ConsumerIdentity, Mode, ModelAllowList, Provider
 from tidegate_sidecar.dialects.base import Dialect, RawHeaders
 from tidegate_sidecar.policies.base import Facts, Rejected
 from tidegate_sidecar.proxy.headers import HeaderView
 from tidegate_sidecar.proxy.identify import Fields, consumer_of
-from tidegate_sidecar.routing.refusal import FAULTS, Refusal, denied, rate_limited, suspended
+from tidegate_sidecar.routing.refusal import FAULTS, Refusal, denied, of_one_account, rate_limited, suspended
 from tidegate_sidecar.routing.router import Route, Router, is_allowed, not_allowed
 from tidegate_sidecar.telemetry.records import OTHER, CallRecord, Ending, ShadowRefusal
 
@@ -51,6 +51,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def state(self) -> str:
+        """The member that names something which only one account of a provider knows; empty where there is none."""
+        ...
+
+    @property
     def record(self) -> CallRecord: ...
 
 
@@ -79,6 +84,8 @@ def decisions(
     phases.extend(_Allow(allowed, router) for allowed in config.allow_models)
     if any(pool.pool.suspended for pool in pools):
         phases.append(_Suspend(pools))
+    if any(_accounts(pool.pool.providers) > 1 for pool in pools):
+        phases.append(_KeepState(pools))
     return tuple(phases)
 
 
@@ -154,6 +161,26 @@ class _Suspend:
     def __call__(self, call: Subject) -> Refusal | None:
         pool = self._pools[call.route.pool].pool
         return suspended(pool.source) if pool.suspended else None
+
+
+class _KeepState:
+    """What one account knows is asked of no other, which would know nothing of it."""
+
+    def __init__(self, pools: tuple[PoolState, ...]) -> None:
+        self._pools = pools
+
+    def __call__(self, call: Subject) -> Refusal | None:
+        if not call.state:
+            return None
+        accounts = _accounts([target.state.provider for target in call.route.targets])
+        if accounts == 1:
+            return None
+        return of_one_account(call.state, self._pools[call.route.pool].pool.source, accounts)
+
+
+def _accounts(providers: Sequence[Provider]) -> int:
+    """How many accounts are asked: one for each credential; a provider without one of ours gets the caller's key or none."""
+    return sum(max(1, len(provider.credentials)) for provider in providers)
 
 
 def note_shadows(record: CallRecord, would_reject: tuple[Rejected, ...]) -> None:

@@ -17,7 +17,7 @@ from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.live import Live
 from tidegate_sidecar.config.pipeline import Pipeline
 from tidegate_sidecar.credentials.keyring import Keyring
-from tidegate_sidecar.dialects.base import Problem
+from tidegate_sidecar.dialects.base import Dialect, Operation, Problem
 from tidegate_sidecar.downstream.connection import AppConnection
 from tidegate_sidecar.downstream.hosts import HostRules
 from tidegate_sidecar.downstream.in_flight import InFlight
@@ -42,6 +42,7 @@ from tidegate_sidecar.proxy.delivery import Delivery
 from tidegate_sidecar.proxy.head_faults import dialect_of_head
 from tidegate_sidecar.proxy.headers import answer_names
 from tidegate_sidecar.proxy.holding import MemoryBudget, Reservation
+from tidegate_sidecar.proxy.model_lists import models_answer
 from tidegate_sidecar.proxy.pass_through import PassThrough
 from tidegate_sidecar.proxy.receive import body_at_hand, read_body, read_message, refused
 from tidegate_sidecar.proxy.request_filters import filtered
@@ -140,6 +141,10 @@ class Exchange:
         self, call: Call, pipeline: Pipeline
     ) -> Refusal | None:
         """The phases of a call under policies."""
+        if call.request.method == "GET" and (
+            asked := pipeline.dialects.models(call.request.path, call.request.headers)
+        ):
+            return await self._tell_models(call, pipeline, *asked)
         refusal = self._enter(call, pipeline)
         if refusal is not None:
             return refusal
@@ -182,14 +187,30 @@ class Exchange:
         await attempts.deliver(answer, self._answer_names)
         return None
 
+    async def _tell_models(
+        self, call: Call, pipeline: Pipeline, dialect: Dialect, name: str
+    ) -> Refusal | None:
+        """Which models there are; nobody is asked, and no limit counts it."""
+        record = call.record
+        record.dialect, record.operation = dialect.name, Operation.MODELS
+        for decide in pipeline.decisions_before_the_body:
+            if (refusal := decide(call)) is not None:
+                return refusal
+        answer = models_answer(dialect, name, pipeline.router)
+        if isinstance(answer, Refusal):
+            return answer
+        await call.delivery.deliver(answer, self._answer_names, _request_id_line(record))
+        record.ending, record.status = Ending.SERVED, answer.status
+        return None
+
     def _enter(self, call: Call, pipeline: Pipeline) -> Refusal | None:
         """The endpoint, and what can be said before the body is read."""
         request, record = call.request, call.record
         endpoint = pipeline.dialects.endpoint(request.path) if request.method == "POST" else None
         if endpoint is None:
             return not_served(request.method, request.path, pipeline.dialects.served_paths())
-        call.dialect, call.operation = endpoint
-        record.dialect, record.operation = call.dialect.name, call.operation
+        call.dialect, call.endpoint = endpoint
+        record.dialect, record.operation = call.dialect.name, call.endpoint.operation
         for decide in pipeline.decisions_before_the_body:
             if (refusal := decide(call)) is not None:
                 return refusal
@@ -197,12 +218,13 @@ class Exchange:
 
     def _understand(self, call: Call, message: Message | Problem) -> Refusal | None:
         """What the body asks for."""
-        asked = message if isinstance(message, Problem) else call.dialect.asked(message.document)
+        asked = message if isinstance(message, Problem) else call.endpoint.asked(message.document)
         if isinstance(asked, Problem):
             return refused(asked)
         assert isinstance(message, Message)  # noqa: S101 - or there was a problem
         call.message = message
-        call.model, call.wants_stream = call.record.requested_model, call.record.stream = asked
+        call.model, call.wants_stream, call.state = asked
+        call.record.requested_model, call.record.stream = asked.model, asked.stream
         call.record.consumer = call.consumer  # nobody's, until a rule names one
         return None
 

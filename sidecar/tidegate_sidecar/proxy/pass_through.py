@@ -9,13 +9,15 @@ decides nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from tidegate_sidecar.config.pipeline import Pipeline, PoolState
 from tidegate_sidecar.config.targets import ProviderState
-from tidegate_sidecar.dialects.base import NO_USAGE, Dialect, Problem, RawHeaders, Usage
+from tidegate_sidecar.dialects.asking import model_and_stream
+from tidegate_sidecar.dialects.base import NO_USAGE, Asked, Dialect, Operation, Problem, RawHeaders, Usage
+from tidegate_sidecar.policies.base import UsageClass
 from tidegate_sidecar.proxy.answer import Answer, Whole
 from tidegate_sidecar.proxy.attempt import Begun
 from tidegate_sidecar.proxy.call import Call
@@ -57,6 +59,7 @@ class PassThrough:
         "hold",
         "max_answer_bytes",
         "now_ns",
+        "operation",
         "ping",
         "ticker",
         "timeouts",
@@ -73,6 +76,7 @@ class PassThrough:
         self._pool = pool
         self._names = names
         # What the attempt is made under, see `Asker`.
+        self.operation: Operation | None = None
         self.wants_stream = False
         self.timeouts = pool.pool.timeouts
         self.called_ns = call.started_ns
@@ -95,9 +99,13 @@ class PassThrough:
         if mounted is None:
             return nothing_let_through(request.path, dialects.mounts())
         call.dialect, rest = mounted
-        endpoint = dialects.endpoint(request.path) if request.method == "POST" else None
         record.dialect = call.dialect.name
-        record.operation = OTHER_OPERATION if endpoint is None else endpoint[1]
+        served = dialects.endpoint(request.path) if request.method == "POST" else None
+        endpoint = None if served is None else served[1]
+        if endpoint is None:
+            record.operation = OTHER_OPERATION
+        else:
+            record.operation = self.operation = endpoint.operation
         state = self._provider(call.dialect)
         if state is None:
             return nothing_let_through(request.path, dialects.mounts())
@@ -107,18 +115,18 @@ class PassThrough:
         body = await read_body(request, self._services.settings, call.hold, is_kept_encoded=True)
         if isinstance(body, Refusal):
             return body
-        await self._note_asked(body)
+        await self._note_asked(body, model_and_stream if endpoint is None else endpoint.asked)
         return await self._pass(state, rest, headers or request.headers, body)
 
     def _provider(self, dialect: Dialect) -> ProviderState | None:
         return next((it for it in self._pool.providers if it.dialect is dialect), None)
 
-    async def _note_asked(self, body: bytes) -> None:
+    async def _note_asked(self, body: bytes, read: Callable[[Mapping[str, object]], Asked | Problem]) -> None:
         """What the body asks for, where it is one that can be read."""
         message = await read_message(body)
         if isinstance(message, Problem):
             return
-        asked = self._call.dialect.asked(message.document)
+        asked = read(message.document)
         if not isinstance(asked, Problem):
             record = self._call.record
             record.requested_model = record.model = asked.model
@@ -226,7 +234,7 @@ class PassThrough:
         record.reasoning_tokens = usage.reasoning_tokens
         if usage != NO_USAGE:
             record.usage = UsageState.REPORTED
-        elif 0 < passage.status < HTTPStatus.BAD_REQUEST and record.model:
+        elif passage.usage_class is UsageClass.UNREPORTED and passage.status and record.model:
             record.usage = UsageState.UNREPORTED
         if passage.first_event_ns is not None:
             record.stream = True

@@ -37,10 +37,12 @@ class _PassingEvents(PassingBody):
 
     def __init__(self, attempt: Attempt, headers: RawHeaders) -> None:
         super().__init__(attempt, headers)
-        self._splitter: EventSplitter | None = EventSplitter(attempt.asker.max_answer_bytes)
+        attempt.reader = attempt.stream_reader()
+        self._splitter: EventSplitter | None = None
+        if attempt.reader is not None:
+            self._splitter = EventSplitter(attempt.asker.max_answer_bytes)
         self._counted_bytes = 0
         self._idle_ns = attempt.asker.timeouts.stream_idle_ms * _MS_NS
-        attempt.reader = attempt.dialect.stream_reader()
         self._renew()
 
     def on_piece(self, piece: bytes) -> None:

@@ -63,8 +63,8 @@ def take(call: Call, message: Message) -> Refusal | None:
     Raises:
         ValueError: it asks for something else than the call has been admitted for, which is a fault of the rule.
     """
-    if call.dialect.asked(message.document) != (call.model, call.wants_stream):
-        raise ValueError("a rule has changed which model is asked for, or whether a stream is")
+    if call.endpoint.asked(message.document) != (call.model, call.wants_stream, call.state):
+        raise ValueError("a rule has changed which model is asked for, whether a stream is, or whose state")
     more = len(message.body) - len(call.message.body)
     if more > 0 and not call.hold.grow(more):
         return no_room(call.hold.limit)

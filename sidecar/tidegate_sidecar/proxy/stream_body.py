@@ -73,7 +73,9 @@ class StreamBody(PushedRest):
         timeouts = asker.timeouts
         self._headers = headers
         self._splitter = EventSplitter(asker.max_answer_bytes)
-        self._reader = attempt.reader = attempt.dialect.stream_reader()
+        reader = attempt.reader = attempt.stream_reader()
+        assert reader is not None, "a stream is asked for where one can be read"  # noqa: S101 - a programming error
+        self._reader = reader
         self._redactor = StreamRedactor(attempt.secrets) if attempt.secrets else None
         self._is_committed = False
         self._is_held = self._is_slow = False  # by a rule; by the application
@@ -131,7 +133,10 @@ class StreamBody(PushedRest):
     def on_due(self, now_ns: int) -> None:
         attempt = self._attempt
         timeouts = attempt.asker.timeouts
-        if now_ns >= self._stream_due_ns:
+        if self._is_committed and self._reader.may_end and attempt.failure is None:
+            attempt.drop()
+            self.end(b"")  # all of the answer has come, and the provider does not end the body
+        elif now_ns >= self._stream_due_ns:
             self._end_by(timed_out("the stream was not over", timeouts.stream_ms, "stream"))
         elif attempt.first_content_ns is not None:
             self._end_by(timed_out("nothing more came", timeouts.stream_idle_ms, "streamIdle"))

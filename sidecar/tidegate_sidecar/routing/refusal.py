@@ -62,6 +62,10 @@ _HEAD_FAULTS: Final = {
     505: Case.OTHER_VERSION,
 }
 
+_SHOWN: Final = 20
+"""Names of models in a message; more would be a page, not an answer."""
+_SHOWN_CHARACTERS: Final = 256
+
 FAULTS: Final = frozenset({Case.UNAVAILABLE, Case.TIMEOUT, Case.UNREACHABLE, Case.INTERNAL})
 """Cases in which no rule said no: something is broken."""
 
@@ -128,6 +132,17 @@ def no_key_of_its_own(source: ObjectRef) -> Refusal:
     )
 
 
+def of_one_account(member: str, source: ObjectRef, accounts: int) -> Refusal:
+    """The refusal of a call that names what one account knows, where several are asked."""
+    return Refusal(
+        case=Case.NOT_SUPPORTED,
+        message=f"`{member}` names what is kept in one account of a provider, and {source} asks any of {accounts} accounts for "
+        "this model. Send the conversation itself, or use a pool that has one provider with one credential for the model.",
+        source=source,
+        details={"param": member, "accounts": accounts},
+    )
+
+
 def suspended(source: ObjectRef) -> Refusal:
     """The refusal of a call through a suspended object."""
     return Refusal(
@@ -186,6 +201,17 @@ def not_served(method: str, path: str, served: Sequence[str]) -> Refusal:
     else:
         message = f"Nothing is served at {path[:200]!r}. Served are: POST {', POST '.join(served)}."
     return Refusal(case=Case.UNKNOWN_PATH, message=message)
+
+
+def model_not_listed(name: str, names: Sequence[str]) -> Refusal:
+    """The refusal to say something of a model that no call may use, or that nobody lists."""
+    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return Refusal(
+        case=Case.MODEL_NOT_FOUND,
+        message=f"No model {name[:_SHOWN_CHARACTERS]!r} is listed for this workload. "
+        + (f"Listed are: {listed}." if names else "None is listed."),
+        details={"param": "model", "allowed": list(names[:_SHOWN])},
+    )
 
 
 def nothing_let_through(path: str, mounts: Sequence[str]) -> Refusal:

@@ -136,6 +136,15 @@ class Router(Generic[T]):
         lists = [it for it in self._config.allow_models if it.mode is Mode.ENFORCE]
         return sorted(name for name in found if all(is_allowed(name, it) for it in lists))
 
+    def callable_names(self, dialect: str) -> list[str]:
+        """All names that a call may use, aliases too, sorted. What else an open provider has nobody here knows."""
+        enforced = [it for it in self._config.allow_models if it.mode is Mode.ENFORCE]
+        names = {name: route.model for (spoken, name), route in self._listed.items() if spoken == dialect}
+        if dialect in self._open:
+            exact = (pattern for it in enforced for pattern in it.patterns if "*" not in pattern)
+            names = {**{name: name for name in exact}, **names}
+        return sorted(name for name, model in names.items() if all(is_allowed(model, it) for it in enforced))
+
 
 def _route(pool: int, model: str, targets: list[tuple[Provider, T]], *, is_listed: bool) -> Route[T]:
     lowest = min(provider.priority for provider, _ in targets)

@@ -6,7 +6,16 @@ import re
 
 from tidegate_fuzzing.cutting import chosen, cut
 from tidegate_sidecar.dialects.anthropic import Anthropic
-from tidegate_sidecar.dialects.base import Asked, Dialect, Event, Judged, Problem, UnreadableError, Usage
+from tidegate_sidecar.dialects.base import (
+    Asked,
+    Endpoint,
+    Event,
+    Judged,
+    Operation,
+    Problem,
+    UnreadableError,
+    Usage,
+)
 from tidegate_sidecar.dialects.json_text import read_json
 from tidegate_sidecar.dialects.openai import OpenAI
 from tidegate_sidecar.dialects.sse import EventSplitter, EventTooLargeError
@@ -35,12 +44,13 @@ def events(data: bytes) -> None:
 
 def openai(data: bytes) -> None:
     """Nothing but what the protocol says comes of a stream of chunks."""
-    _read_stream(OpenAI(), data)
+    for operation in (Operation.CHAT, Operation.RESPONSES):
+        _read_stream(OpenAI().endpoints[operation], data)
 
 
 def anthropic(data: bytes) -> None:
     """Nothing but what the protocol says comes of a stream of events."""
-    _read_stream(Anthropic(), data)
+    _read_stream(Anthropic().endpoints[Operation.CHAT], data)
 
 
 def documents(data: bytes) -> None:
@@ -54,11 +64,13 @@ def documents(data: bytes) -> None:
         _check_judged(dialect.judge(STATUSES[number % len(STATUSES)], document))
         _check_usage(dialect.usage(document))
         if isinstance(document, dict):
-            asked = dialect.asked(document)
-            assert isinstance(asked, Asked | Problem)
-            if isinstance(asked, Asked):
-                assert type(asked.model) is str
-                assert type(asked.stream) is bool
+            for endpoint in dialect.endpoints.values():
+                asked = endpoint.asked(document)
+                assert isinstance(asked, Asked | Problem)
+                if isinstance(asked, Asked):
+                    assert type(asked.model) is type(asked.state) is str
+                    assert type(asked.stream) is bool
+                    assert endpoint.stream_reader is not None or not asked.stream
 
 
 def secrets(data: bytes) -> None:
@@ -96,8 +108,9 @@ def _by_the_standard(stream: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _read_stream(dialect: Dialect, data: bytes) -> None:
-    reader = dialect.stream_reader()
+def _read_stream(endpoint: Endpoint, data: bytes) -> None:
+    assert endpoint.stream_reader is not None, "one that is read"
+    reader = endpoint.stream_reader()
     for event in _split([data], 2**20) or ():
         try:
             reader.read(event)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from tidegate_sidecar.dialects.base import (
     NO_USAGE,
     SERVED,
     Asked,
+    Endpoint,
     ErrorBody,
     Event,
     Judged,
     Operation,
     Problem,
     RawHeaders,
-    StreamReader,
     UnreadableError,
     Usage,
     Verdict,
+    by_operation,
+    paths_of,
 )
 from tidegate_sidecar.dialects.registry import DEFAULT, Dialects
 
@@ -33,28 +34,21 @@ class Telegraph:
 
     name = "Telegraph"
     mounts: Sequence[str] = ("/telegraph/2/",)
-    paths: Mapping[str, Operation] = MappingProxyType({"/telegraph/2/wire": Operation.CHAT})
+    endpoints: Mapping[Operation, Endpoint]
+    paths: Mapping[str, Endpoint]
     marker_header = b"telegraph-version"
     credential_headers = frozenset({b"telegraph-key"})
     ping = b"event: tick\ndata: {}\n\n"
 
-    def upstream_path(self, _: Operation) -> str:
-        return "/wire"
+    def __init__(self) -> None:
+        self.endpoints = by_operation(Endpoint(Operation.CHAT, "/wire", _asked, Ticker))
+        self.paths = paths_of(self.endpoints, self.mounts)
 
     def credential(self, key: str) -> RawHeaders:
         return ((b"telegraph-key", b"K " + key.encode()),)
 
-    def asked(self, document: Mapping[str, object]) -> Asked | Problem:
-        model, mode = document.get("model"), document.get("mode", "letter")
-        if not isinstance(model, str):
-            return Problem("`model` says nothing.", "model")
-        return Asked(model, mode == "ticker")
-
     def usage(self, document: object) -> Usage:
         return _usage(document.get("toll") if isinstance(document, Mapping) else None)
-
-    def stream_reader(self) -> StreamReader:
-        return Ticker()
 
     def judge(self, status: int, document: object) -> Judged:  # noqa: ARG002 - the status says it all
         if status == 402:
@@ -62,6 +56,12 @@ class Telegraph:
         if status >= 500:
             return Judged(Verdict.SERVER_ERROR)
         return SERVED if status < 400 else Judged(Verdict.CALLER_ERROR)
+
+    def model_list(self, names: Sequence[str]) -> bytes:
+        return json.dumps({"stations": list(names)}).encode()
+
+    def model(self, name: str) -> bytes:
+        return json.dumps({"station": name}).encode()
 
     def error(self, body: ErrorBody) -> bytes:
         return json.dumps({"returned": body.code, "why": body.message}).encode()
@@ -94,6 +94,13 @@ class Ticker:
             self.failure = Judged(Verdict.OVERLOADED, "lost")
         elif name != b"tick":
             raise UnreadableError(f"an event of {len(data)} bytes that has no name we know")
+
+
+def _asked(document: Mapping[str, object]) -> Asked | Problem:
+    model, mode = document.get("model"), document.get("mode", "letter")
+    if not isinstance(model, str):
+        return Problem("`model` says nothing.", "model")
+    return Asked(model, mode == "ticker")
 
 
 def _usage(toll: Any) -> Usage:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
-from tidegate_sidecar.dialects.anthropic import errors, taxonomy
+from tidegate_sidecar.dialects.anthropic import errors, models, taxonomy
 from tidegate_sidecar.dialects.anthropic.streams import MessageReader
 from tidegate_sidecar.dialects.anthropic.usage import usage_in
-from tidegate_sidecar.dialects.asking import model_and_stream
+from tidegate_sidecar.dialects.asking import model_alone, model_and_stream
 from tidegate_sidecar.dialects.base import (
-    Asked,
+    Endpoint,
     ErrorBody,
     Judged,
     Operation,
-    Problem,
     RawHeaders,
-    StreamReader,
     Usage,
+    by_operation,
+    paths_of,
 )
 
-_UPSTREAM_PATHS: Final = MappingProxyType({Operation.CHAT: "/messages"})
+ENDPOINTS: Final = by_operation(
+    Endpoint(Operation.CHAT, "/messages", model_and_stream, MessageReader),
+    Endpoint(Operation.COUNT_TOKENS, "/messages/count_tokens", model_alone),
+)
+"""Anthropic API reference, "Messages"."""
 
 
 class Anthropic:
@@ -32,34 +35,26 @@ class Anthropic:
         "/anthropic/v1/",
         "/anthropic/",
     )  # some SDKs put the version segment into the base URL and some do not
-    paths: Mapping[str, Operation] = MappingProxyType(
-        {
-            "/anthropic/v1/messages": Operation.CHAT,
-            "/anthropic/messages": Operation.CHAT,
-            "/v1/messages": Operation.CHAT,
-        }
-    )
+    endpoints: Mapping[Operation, Endpoint] = ENDPOINTS
+    paths: Mapping[str, Endpoint] = paths_of(ENDPOINTS, ("/anthropic/v1/", "/anthropic/", "/v1/"))
     marker_header = b"anthropic-version"
     credential_headers = frozenset({b"x-api-key", b"authorization"})  # the latter: tokens of OAuth
     ping = b'event: ping\ndata: {"type": "ping"}\n\n'
 
-    def upstream_path(self, operation: Operation) -> str:
-        return _UPSTREAM_PATHS[operation]
-
     def credential(self, key: str) -> RawHeaders:
         return ((b"x-api-key", key.encode()),)
-
-    def asked(self, document: Mapping[str, object]) -> Asked | Problem:
-        return model_and_stream(document)
 
     def usage(self, document: object) -> Usage:
         return usage_in(document)
 
-    def stream_reader(self) -> StreamReader:
-        return MessageReader()
-
     def judge(self, status: int, document: object) -> Judged:
         return taxonomy.judge(status, document)
+
+    def model_list(self, names: Sequence[str]) -> bytes:
+        return models.model_list(names)
+
+    def model(self, name: str) -> bytes:
+        return models.model(name)
 
     def error(self, body: ErrorBody) -> bytes:
         return errors.error(body)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
-from tidegate_sidecar.dialects.asking import model_and_stream
+from tidegate_sidecar.dialects.asking import model_alone, model_and_stream
 from tidegate_sidecar.dialects.base import (
-    Asked,
+    Endpoint,
     ErrorBody,
     Judged,
     Operation,
-    Problem,
     RawHeaders,
-    StreamReader,
     Usage,
+    by_operation,
+    paths_of,
 )
-from tidegate_sidecar.dialects.openai import errors, taxonomy
+from tidegate_sidecar.dialects.openai import errors, models, moderations, responses, taxonomy
 from tidegate_sidecar.dialects.openai.streams import ChunkReader
 from tidegate_sidecar.dialects.openai.usage import usage_in
 
-_UPSTREAM_PATHS: Final = MappingProxyType({Operation.CHAT: "/chat/completions"})
+ENDPOINTS: Final = by_operation(
+    Endpoint(Operation.CHAT, "/chat/completions", model_and_stream, ChunkReader),
+    Endpoint(Operation.COMPLETIONS, "/completions", model_and_stream, ChunkReader),
+    Endpoint(Operation.RESPONSES, "/responses", responses.asked, responses.ResponseReader),
+    Endpoint(Operation.EMBEDDINGS, "/embeddings", model_alone),
+    Endpoint(Operation.MODERATIONS, "/moderations", moderations.asked),
+)
+"""OpenAI API reference; the servers that speak its dialect have some of them."""
 
 
 class OpenAI:
@@ -34,31 +40,27 @@ class OpenAI:
 
     name = "OpenAI"
     mounts: Sequence[str] = ("/openai/v1/",)
-    paths: Mapping[str, Operation] = MappingProxyType(
-        {"/openai/v1/chat/completions": Operation.CHAT, "/v1/chat/completions": Operation.CHAT}
-    )
+    endpoints: Mapping[Operation, Endpoint] = ENDPOINTS
+    paths: Mapping[str, Endpoint] = paths_of(ENDPOINTS, ("/openai/v1/", "/v1/"))
     marker_header = b""
     credential_headers = frozenset({b"authorization"})
     ping = b": ping\n"
-
-    def upstream_path(self, operation: Operation) -> str:
-        return _UPSTREAM_PATHS[operation]
 
     def credential(self, key: str) -> RawHeaders:
         """A bearer token (RFC 6750 section 2.1)."""
         return ((b"authorization", b"Bearer " + key.encode()),)
 
-    def asked(self, document: Mapping[str, object]) -> Asked | Problem:
-        return model_and_stream(document)
-
     def usage(self, document: object) -> Usage:
         return usage_in(document)
 
-    def stream_reader(self) -> StreamReader:
-        return ChunkReader()
-
     def judge(self, status: int, document: object) -> Judged:
         return taxonomy.judge(status, document)
+
+    def model_list(self, names: Sequence[str]) -> bytes:
+        return models.model_list(names)
+
+    def model(self, name: str) -> bytes:
+        return models.model(name)
 
     def error(self, body: ErrorBody) -> bytes:
         return errors.error(body)

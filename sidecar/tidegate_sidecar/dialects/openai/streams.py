@@ -12,12 +12,11 @@ from typing import Any, Final
 from orjson import loads
 
 from tidegate_sidecar.dialects.base import NO_USAGE, Event, Judged, UnreadableError, Usage
-from tidegate_sidecar.dialects.json_text import read_json, what_is
 from tidegate_sidecar.dialects.judging import is_error
+from tidegate_sidecar.dialects.openai.event_data import DONE, no_object, read_leniently
 from tidegate_sidecar.dialects.openai.taxonomy import judge_event
 from tidegate_sidecar.dialects.openai.usage import usage_in
 
-_DONE: Final = b"[DONE]"
 _MOST_CHOICES: Final = 1_024
 """OpenAI gives 128 at most; each is remembered until it is finished."""
 
@@ -60,12 +59,12 @@ class ChunkReader:
         try:
             chunk = loads(data)
         except JSONDecodeError:
-            if data.lstrip().startswith(_DONE):
-                self.is_complete = True
-                return
-            chunk = _read_anyway(data)
+            chunk = read_leniently(data)
         if type(chunk) is not dict:
-            raise _unreadable(data)
+            if chunk is not DONE:
+                raise no_object(data)
+            self.is_complete = True
+            return
         choices = chunk.get("choices")
         if choices:
             self._read_choices(choices)
@@ -102,14 +101,3 @@ def _has_content(choice: dict[str, Any]) -> bool:
     if type(delta) is dict and any(delta.get(name) for name in _CONTENT):
         return True
     return bool(choice.get("text") or choice.get("message"))
-
-
-def _read_anyway(data: bytes) -> object:
-    try:
-        return read_json(data)
-    except ValueError:
-        raise _unreadable(data) from None
-
-
-def _unreadable(data: bytes) -> UnreadableError:
-    return UnreadableError(f"an event of {len(data)} bytes that is {what_is(data)}, not a JSON object")

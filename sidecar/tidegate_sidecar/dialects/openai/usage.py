@@ -1,4 +1,4 @@
-"""Usage in answers and chunks: OpenAI API reference, "Chat completions", `usage`."""
+"""Usage in answers, chunks and responses: OpenAI API reference, "Chat completions" and "Responses", `usage`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ def usage_in(document: object) -> Usage:
         used = object_in(object_in(document, "x_groq"), "usage")
         if not used:
             return NO_USAGE
-    said, made = used.get("prompt_tokens_details"), used.get("completion_tokens_details")
-    read, written = used.get("prompt_tokens"), used.get("completion_tokens")
+    if "input_tokens" in used and "prompt_tokens" not in used:  # the names of the Responses API
+        said, made = used.get("input_tokens_details"), used.get("output_tokens_details")
+        read, written = used.get("input_tokens"), used.get("output_tokens")
+    else:
+        said, made = used.get("prompt_tokens_details"), used.get("completion_tokens_details")
+        read, written = used.get("prompt_tokens"), used.get("completion_tokens")
     # Every call reads this, and nearly always there are two plausible numbers.
     return Usage(
         read if type(read) is int and 0 <= read < MOST_TOKENS else None,

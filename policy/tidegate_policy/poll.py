@@ -1,8 +1,8 @@
 """How a sidecar asks for its envelope and answers for it: paths, headers and what stands in them.
 
 `GET /v1/config` waits until there is something new, at most as long as `Prefer: wait=SECONDS` says. `If-None-Match`
-names what the sidecar has and is its acknowledgement; `REFUSED` names what it could not use and why. Header values
-come from another process and are bounded before they are read.
+names what the sidecar has and is its acknowledgement; `REFUSED` names what it could not use and why; `KEYS` names the
+credentials whose keys it lacks. Header values come from another process and are bounded before they are read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from tidegate_policy import wire
 from tidegate_policy.envelope import AsOf, Tag
 from tidegate_policy.errors import DecodeError
+from tidegate_policy.keys import KeyReport
 
 AUDIENCE: Final = "tidegate.dev/config"
 """Whom the ServiceAccount token must be meant for."""
@@ -32,10 +33,15 @@ AS_OF: Final = "x-tidegate-as-of"
 REFUSED: Final = "x-tidegate-refused"
 """Request: tag and reason of an envelope that the sidecar could not use."""
 
+KEYS: Final = "x-tidegate-keys"
+"""Request: the credentials of the configuration in force that have no usable key in the sidecar; absent: all have one."""
+
 MAX_WAIT_S: Final = 55
 """Longest wait of a poll: below the idle timeout (60 s) of whatever stands in between."""
 
 MAX_HEADER_CHARS: Final = 4_096
+MAX_KEYS_CHARS: Final = 1_024
+"""Of a `KEYS` header: about ten credentials. The operator keeps it for each pod; what is mended makes room for the next ones."""
 _MAX_WHY_BYTES: Final = 300
 _MAX_VERSIONS: Final = 16
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,5})(?:$|[,;\s])")
@@ -73,6 +79,30 @@ def format_as_of(as_of: AsOf) -> str:
 def parse_as_of(text: str, on_unknown: Callable[[str], None] = lambda _: None) -> AsOf:
     """The moment in an `AS_OF` header; `DecodeError` when it is none. What a later release adds is passed over and told."""
     return wire.decode_message(AsOf, _bounded(text).encode(), on_unknown)
+
+
+def format_keys(report: KeyReport) -> str:
+    """The value of a `KEYS` header: as many credentials as fit, and how many more there are."""
+    total = len(report.lacking) + report.left_out
+    low, high = 0, len(report.lacking)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_first(report, middle, total)) <= MAX_KEYS_CHARS:
+            low = middle
+        else:
+            high = middle - 1
+    return _first(report, low, total)
+
+
+def _first(report: KeyReport, count: int, total: int) -> str:
+    return wire.encode(KeyReport(lacking=report.lacking[:count], left_out=total - count)).decode()
+
+
+def parse_keys(text: str, on_unknown: Callable[[str], None] = lambda _: None) -> KeyReport:
+    """The report in a `KEYS` header; `DecodeError` when it is none. What a later release adds is passed over and told."""
+    if len(text) > MAX_KEYS_CHARS:
+        raise DecodeError("", f"a header of {len(text)} characters; at most {MAX_KEYS_CHARS} are read")
+    return wire.decode_message(KeyReport, text.encode(), on_unknown)
 
 
 def format_versions(versions: Iterable[int]) -> str:

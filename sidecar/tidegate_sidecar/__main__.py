@@ -16,6 +16,8 @@ from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import run_sidecar
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import ConfigSource, FileSource
+from tidegate_sidecar.credentials.keyring import Keyring
+from tidegate_sidecar.credentials.mounted import MountedKeys
 from tidegate_sidecar.downstream.listener import ListenError
 from tidegate_sidecar.telemetry.line_writer import LineWriter
 from tidegate_sidecar.telemetry.metrics import Metrics
@@ -31,7 +33,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     metrics = Metrics()
-    source = _source(settings, metrics)
+    keys = MountedKeys(settings.keys_dir, settings.keys_secret)
+    source = _source(settings, metrics, keys)
     if source is None:
         sys.stderr.write(
             "There is no source of configurations: set TIDEGATE_OPERATOR_URL and TIDEGATE_OPERATOR_CA as the injector "
@@ -41,7 +44,9 @@ def main() -> int:
     try:
         with LineWriter(sys.stdout.buffer, metrics.records_dropped.inc) as records:
             drained = loop.run(
-                run_sidecar(settings, source, records=records, metrics=metrics, flush=records.flush)
+                run_sidecar(
+                    settings, source, records=records, metrics=metrics, flush=records.flush, keys=keys
+                )
             )
     except ListenError as error:
         sys.stderr.write(f"{error}; choose another by TIDEGATE_LISTEN or TIDEGATE_ADMIN.\n")
@@ -52,9 +57,10 @@ def main() -> int:
     return 0 if drained else 1
 
 
-def _source(settings: process.Settings, metrics: Metrics) -> ConfigSource | None:
+def _source(settings: process.Settings, metrics: Metrics, keys: MountedKeys) -> ConfigSource | None:
     if settings.operator is not None:
-        return OperatorSource(settings.operator, metrics)
+        keyring = Keyring(settings.environment, keys)
+        return OperatorSource(settings.operator, metrics, keys=keyring.report)
     if settings.config_file:
         return FileSource(Path(settings.config_file), WorkloadIdentity(), settings.reload_interval_ms)
     return None

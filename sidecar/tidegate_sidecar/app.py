@@ -63,6 +63,7 @@ async def run_sidecar(
     on_listening: Callable[[Listening], None] | None = None,
     stop: asyncio.Event | None = None,
     flush: Callable[[], None] = lambda: None,
+    keys: mounted.MountedKeys | None = None,
     registry: Registry = DEFAULT,
 ) -> bool:
     """Serve until SIGTERM or SIGINT (or until `stop` is set, where it is given), then drain.
@@ -76,6 +77,7 @@ async def run_sidecar(
         on_listening: called once both ports are open; a configuration may still be pending then.
         stop: set it to stop; without it the process' signals do.
         flush: called with each tick: what `records` was given is to be handed on.
+        keys: of the folder that `settings` names; its own by default.
         registry: what configurations are made of.
 
     Returns:
@@ -97,7 +99,8 @@ async def run_sidecar(
         ("open",): origins.open_count - origins.idle_count,
         ("idle",): origins.idle_count,
     }
-    keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
+    if keys is None:
+        keys = mounted.MountedKeys(settings.keys_dir, settings.keys_secret)
     if settings.keys_dir:
         mounted.look(keys, metrics, clock)  # before the first call can come
     if (tls := Egress.of(settings).tls) != TlsSettings():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tidegate_testing.mount import SecretMount
 
+from tidegate_policy.keys import KeyProblem
 from tidegate_sidecar.credentials.mounted import MAX_FILES, MAX_KEY_BYTES, Look, MountedKeys
 
 KEY = "sk-canary-11223344556677889900"
@@ -174,3 +175,14 @@ def test_no_representation_shows_a_key(tmp_path: Path) -> None:
     keys.look()
     for shown in (repr(keys), str(keys), repr(keys._content), repr(keys._seen)):
         assert KEY not in shown
+
+
+def test_why_there_is_no_key_is_one_word_for_the_operator(tmp_path: Path) -> None:
+    mount = SecretMount(tmp_path / "keys", openai=KEY, empty="\n")
+    keys = MountedKeys(str(mount))
+    keys.look()
+    assert keys.problem_of("openai") is None
+    assert keys.problem_of("empty") is KeyProblem.UNUSABLE
+    assert keys.problem_of("absent") is KeyProblem.MISSING
+    assert MountedKeys().problem_of("openai") is KeyProblem.NOT_MOUNTED
+    assert MountedKeys(str(tmp_path / "later")).problem_of("openai") is KeyProblem.MISSING

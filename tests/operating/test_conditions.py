@@ -14,7 +14,7 @@ from tidegate_operator.index.objects import Objects
 from tidegate_operator.index.snapshot import Workload
 from tidegate_operator.status.builders import Memo
 from tidegate_operator.status.facts import Pods, gather
-from tidegate_operator.status.model import MAX_MESSAGE, Sidecars, WantedStatus
+from tidegate_operator.status.model import MAX_MESSAGE, MissingKey, Sidecars, WantedStatus
 from tidegate_operator.status.population import Place, governed
 from tidegate_policy.model import ObjectRef
 
@@ -28,6 +28,7 @@ def found(
     workloads: Mapping[Workload, int] | None = None,
     sidecars: Mapping[ObjectRef, Sidecars] | None = None,
     bare: Mapping[Place, int] | None = None,
+    missing_keys: Mapping[ObjectRef, tuple[MissingKey, ...]] | None = None,
 ) -> dict[str, WantedStatus]:
     """Name of each object to its status; of two objects with one name, the policy's."""
     objects = Objects()
@@ -44,7 +45,9 @@ def found(
     kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
     in_force = frozenset(it.ref for kind in kinds for it in kind if it.spec is not None)
     known = Pods(governed=governed(objects.held.values(), pods), bare=bare or {})
-    found = gather(compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, known)
+    found = gather(
+        compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, known, missing_keys=missing_keys
+    )
     return {ref.name: status for ref, status in Memo().statuses(found).items()}
 
 
@@ -137,29 +140,60 @@ def test_a_target_whose_pods_all_go_without_a_sidecar_makes_a_policy_unready() -
     ] == ("True/NoPods")
 
 
-def test_a_suspended_credential_shows_in_the_conditions_of_its_pool() -> None:
-    keyed = pool(
-        "team",
-        providers=[
-            {
-                "name": "x",
-                "type": "OpenAI",
-                "baseURL": "https://api.example.com/v1",
-                "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
-            }
-        ],
-    )
-    key = {
+def keyed() -> dict[str, Any]:
+    """A pool that uses the credential `key`."""
+    provider = {
+        "name": "x",
+        "type": "OpenAI",
+        "baseURL": "https://api.example.com/v1",
+        "authentication": {"type": "Credentials", "credentialRefs": [{"name": "key"}]},
+    }
+    return pool("team", providers=[provider])
+
+
+def key(*, suspend: bool = False) -> dict[str, Any]:
+    return {
         "apiVersion": "tidegate.dev/v1alpha1",
         "kind": "ProviderCredential",
         "metadata": {"name": "key", "namespace": "team"},
-        "spec": {"source": {"type": "Secret", "secret": {"key": "openai"}}, "suspend": True},
+        "spec": {"source": {"type": "Secret", "secret": {"key": "openai"}}, "suspend": suspend},
     }
-    statuses = found(keyed, key)
+
+
+def test_a_key_that_sidecars_lack_shows_in_the_conditions_of_credential_and_pool() -> None:
+    ref = ObjectRef(kind="ProviderCredential", namespace="team", name="key")
+    models = ObjectRef(kind="ProviderPool", namespace="team", name="models")
+    missing = (
+        MissingKey(ref, "team", "Missing", 5, ("a", "b", "c")),
+        MissingKey(ref, "team-b", "Unusable", 1, ("d",)),
+        MissingKey(ref, "team-c", "NotMounted", 1, ("e",)),
+        MissingKey(ref, "team-d", "Expired", 1, ("f",)),
+    )
+    statuses = found(keyed(), key(), missing_keys={ref: missing, models: missing})
+    for name in ("key", "models"):
+        assert said(statuses[name])["ResolvedRefs"] == "False/KeyMissing"
+        assert said(statuses[name])["Ready"] == "False/NotReady"
+        assert message(statuses[name], "ResolvedRefs") == (
+            "5 pods have no key for ProviderCredential team/key in namespace team (a, b, c and 2 more): the Secret "
+            "tidegate-keys of that namespace is not there, or has no such key; "
+            "1 pod has no key for ProviderCredential team/key in namespace team-b (d): the Secret tidegate-keys has one "
+            "that is empty, or holds characters that no header can carry; "
+            "1 pod has no key for ProviderCredential team/key in namespace team-c (e): no Secret with keys is mounted in "
+            "the sidecar; "
+            "1 pod has no key for ProviderCredential team/key in namespace team-d (f): it cannot be used"
+        )
+    well = found(keyed(), key())
+    assert said(well["key"])["ResolvedRefs"] == said(well["models"])["ResolvedRefs"] == "True/ResolvedRefs"
+    suspended = found(keyed(), key(suspend=True), missing_keys={models: missing})
+    assert said(suspended["models"])["ResolvedRefs"] == "False/RefSuspended"
+
+
+def test_a_suspended_credential_shows_in_the_conditions_of_its_pool() -> None:
+    statuses = found(keyed(), key(suspend=True))
     assert said(statuses["key"])["Ready"] == "False/Suspended"
     assert said(statuses["models"])["ResolvedRefs"] == "False/RefSuspended"
     assert said(statuses["models"])["Ready"] == "False/NotReady"
-    assert said(found(keyed)["models"])["ResolvedRefs"] == "False/RefNotFound"
+    assert said(found(keyed())["models"])["ResolvedRefs"] == "False/RefNotFound"
 
 
 def test_a_suspended_pool_shows_in_the_conditions_of_every_policy_that_names_it() -> None:

@@ -215,15 +215,22 @@ def test_pods_without_a_sidecar_show_in_conditions_as_they_come_and_go(
     replica.until(lambda: programmed("NoPods"), "no pods again")
 
 
+@pytest.mark.parametrize("asks", ["namespace", "workload"])
 def test_pods_that_come_without_the_sidecar_that_is_asked_for_are_told_by_a_watch(
-    cluster: Cluster, operator: Operators, team: str
+    cluster: Cluster, operator: Operators, team: str, asks: str
 ) -> None:
-    """Also where nothing was lacking at the last count of everything."""
-    cluster.kubectl("label", "namespace", team, f"{INJECT}=enabled")
-    cluster.apply(injected_pod(team, "well"))
+    """Also where the last count found nothing lacking: only the count of everything would look there again, ten minutes later."""
+    if asks == "namespace":
+        cluster.kubectl("label", "namespace", team, f"{INJECT}=enabled")
+        cluster.apply(bare(team, "first", None))
+        owner = None
+    else:
+        deployed(cluster, team, "first")
+        owner = cluster.get("replicaset", team, "chat-5d4f")
     replica = operator(TIDEGATE_COVERAGE_MS="100").wait_ready()
-    replica.until(lambda: replica.leads, "the lead")
-    cluster.apply(bare(team, "late", None))
-    replica.until(lambda: replica.metric("pods_without_sidecar") == 1, "the gauge")
-    remove(cluster, team, "late")
-    replica.until(lambda: replica.metric("pods_without_sidecar") == 0, "it to be well")
+    for name in ("first", "second", "third"):
+        if name != "first":
+            cluster.apply(bare(team, name, owner))
+        replica.until(lambda: replica.metric("pods_without_sidecar") == 1, "the gauge")
+        remove(cluster, team, name)
+        replica.until(lambda: replica.metric("pods_without_sidecar") == 0, "it to be well")

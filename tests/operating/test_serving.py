@@ -8,6 +8,7 @@ from tidegate_testing.operators import (
     STEADY,
     Cluster,
     OperatorProcess,
+    credential,
     deployment,
     injected_pod,
     policy,
@@ -15,7 +16,8 @@ from tidegate_testing.operators import (
 )
 from tidegate_testing.polling import PollingSidecar
 
-from tidegate_policy.poll import AUDIENCE
+from tidegate_policy.keys import KeyProblem, KeyReport, LackingKey
+from tidegate_policy.poll import AUDIENCE, KEYS, format_keys
 
 Operators = Callable[..., OperatorProcess]
 
@@ -122,6 +124,47 @@ def test_what_sidecars_acknowledge_and_refuse_is_counted(
         lambda: is_programmed("True/Programmed") and counts() == (1, 1, 0), "the pod to be forgotten"
     )
     replica.until(lambda: not second.poll(replica) and second.status in (401, 404), "its token to be refused")
+
+
+def test_a_key_that_a_pod_lacks_shows_in_conditions_until_it_is_there(
+    cluster: Cluster, operator: Operators, team: str, home: str
+) -> None:
+    replica = operator().wait_ready()
+    authentication = {"type": "Credentials", "credentialRefs": [{"name": "openai"}]}
+    provider = {"name": "openai", "type": "OpenAI", "authentication": authentication}
+    cluster.apply(
+        credential(team, "openai"),
+        pool(team, providers=[provider]),
+        policy(team),
+        injected_pod(team, "one"),
+        injected_pod(team, "two"),
+    )
+    cluster.run_sidecar(team, "one", "two")
+    sidecars = [PollingSidecar(cluster, home, team, name) for name in ("one", "two")]
+    for sidecar in sidecars:
+        sidecar.has(replica, pools=["models"])
+        sidecar.poll(replica)
+
+    def resolved(expected: str) -> bool:
+        return (
+            cluster.condition("providercredential", team, "openai", "ResolvedRefs") == expected
+            and cluster.condition("providerpool", team, "models", "ResolvedRefs") == expected
+        )
+
+    replica.until(lambda: resolved("True/ResolvedRefs"), "all keys to be there")
+    lacking = LackingKey(namespace=team, name="openai", problem=KeyProblem.MISSING)
+    others = LackingKey(namespace=home, name="openai", problem=KeyProblem.MISSING)
+    sidecars[0].poll(replica, headers={KEYS: format_keys(KeyReport(lacking=(lacking, others)))})
+    replica.until(lambda: resolved("False/KeyMissing"), "the missing key")
+    assert cluster.condition("providercredential", team, "openai", "Ready") == "False/NotReady"
+    message = cluster.conditions("providercredential", team, "openai")["ResolvedRefs"]["message"]
+    assert message == (
+        f"1 pod has no key for ProviderCredential {team}/openai in namespace {team} (one): the Secret tidegate-keys of "
+        "that namespace is not there, or has no such key"
+    )
+    sidecars[0].poll(replica)
+    replica.until(lambda: resolved("True/ResolvedRefs"), "the key")
+    assert cluster.condition("providercredential", team, "openai", "Ready") == "True/Ready"
 
 
 def test_acknowledgements_to_any_replica_reach_the_one_that_writes_status(

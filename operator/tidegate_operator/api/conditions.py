@@ -36,6 +36,7 @@ class ConditionReason(StrEnum):
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
     REF_SUSPENDED = "RefSuspended"
+    KEY_MISSING = "KeyMissing"
     RESTART_REQUIRED = "RestartRequired"
     PROGRAMMED = "Programmed"
     PENDING = "Pending"
@@ -69,6 +70,7 @@ REASONS: Final[Mapping[ConditionType, frozenset[ConditionReason]]] = MappingProx
                 ConditionReason.REF_NOT_FOUND,
                 ConditionReason.REF_NOT_PERMITTED,
                 ConditionReason.REF_SUSPENDED,
+                ConditionReason.KEY_MISSING,
                 ConditionReason.TARGET_NOT_FOUND,
                 ConditionReason.RESTART_REQUIRED,
             }
@@ -124,6 +126,7 @@ CONDITIONS: Final[Mapping[str, Mapping[ConditionType, Polarity]]] = MappingProxy
         "ProviderCredential": MappingProxyType(
             {
                 ConditionType.ACCEPTED: Polarity.POSITIVE,
+                ConditionType.RESOLVED_REFS: Polarity.POSITIVE,
                 ConditionType.PROGRAMMED: Polarity.POSITIVE,
                 ConditionType.READY: Polarity.POSITIVE,
             }

@@ -1,7 +1,7 @@
 """Who has asked for sidecars and has pods without one (PURE): workloads from before the install, and pods that slipped past.
 
 A whole cluster is counted page by page, by metadata alone, and nothing of a page is kept but a number for each workload that
-lacks something: the annotation that asks for a sidecar cannot be selected by, and a watch of all pods would hold all pods.
+lacks something: the annotation that asks for a sidecar cannot be selected by, and to hold all pods would take too much memory.
 """
 
 from __future__ import annotations

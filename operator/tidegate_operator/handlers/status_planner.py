@@ -13,6 +13,7 @@ from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.handlers.reconciler import Compiled
 from tidegate_operator.publish.acks import Expected, Lag, Summary, objects_in, summarise
 from tidegate_operator.publish.hearing import Hearing
+from tidegate_operator.publish.missing_keys import Holder, missing_keys, uses_of
 from tidegate_operator.publish.reports import ReportBook
 from tidegate_operator.status.builders import Memo
 from tidegate_operator.status.facts import Pods, gather
@@ -92,6 +93,7 @@ class StatusPlanner:
             compiled.in_force,
             {ref: _sidecars(summary) for ref, summary in summaries.items()},
             Pods(governed=counts, bare=self.bare_pods.counts),
+            missing_keys=missing_keys(self.book, self._holders(compiled)),
         )
         self.writer.want(self._memo.statuses(facts))
 
@@ -111,6 +113,14 @@ class StatusPlanner:
                     counts_for=counts_for,
                     is_starting=self.hearing.is_starting(pod),
                 )
+
+    def _holders(self, compiled: Compiled) -> Iterator[Holder]:
+        """The pods whose configurations use credentials."""
+        for workload, pods in self.informer.pods.by_workload().items():
+            key = compiled.compilation.workloads.get(workload)
+            uses = uses_of(compiled.published[key].config) if key is not None else {}
+            for pod in pods if uses else ():
+                yield Holder(pod_uid=pod.uid, namespace=pod.namespace, name=pod.name, uses=uses)
 
     def _unheard(self, summaries: Mapping[ObjectRef, Summary]) -> frozenset[ObjectRef]:
         """Objects of which this replica has not led long enough to say more than the former one: sidecars come back to it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tidegate_operator.publish.board import Edition, Published, Watch
 from tidegate_operator.publish.identity import PodFacts
 from tidegate_policy.envelope import AsOf, Tag, generation_of
+from tidegate_policy.keys import KeyReport
 from tidegate_policy.model import WorkloadIdentity
 from tidegate_policy.poll import Nack
 
@@ -21,6 +22,7 @@ class Ask:
         refused: the one that it could not use.
         as_of: of what moment the configuration is that it enforces.
         versions: schema versions that it reads.
+        keys: which keys it lacks.
         wait_s: how long it likes to wait for something new.
     """
 
@@ -28,6 +30,7 @@ class Ask:
     has: Tag | None = None
     refused: Nack | None = None
     as_of: AsOf | None = None
+    keys: KeyReport = field(default=KeyReport())
     wait_s: float = 0
 
 

@@ -48,7 +48,7 @@ class ForwardSettings:
     retry_max_s: float = 10.0
     """Longest pause after failures; the first is one interval, each one doubles."""
     request_s: float = 5.0
-    batch: int = 1_000
+    batch: int = 500
     """Pods in one request, about 90 KiB: what many of them say is sent once."""
     pending: int = MAX_PODS
     """Pods whose word is kept while there is no leader."""

@@ -196,7 +196,7 @@ class Polls:
         now_ns = self._context.monotonic_ns()
         digest = ask.has.digest if ask.has else ""
         ack = Ack(digest=digest, refused=refused, why=why)
-        report = PodReport(pod_uid=pod.uid, ack=ack, seen_ns=now_ns)
+        report = PodReport(pod_uid=pod.uid, ack=ack, keys=ask.keys, seen_ns=now_ns)
         self._context.book.take(report)
         self._context.book.expire(now_ns)
         self._context.on_report(report)

@@ -15,6 +15,8 @@ from typing import Final
 
 from tidegate_policy import wire
 from tidegate_policy.errors import DecodeError
+from tidegate_policy.keys import KeyReport, LackingKey
+from tidegate_policy.model import added
 
 FORGET_AFTER_NS: Final = 180 * 1_000_000_000
 """A pod that has not polled for so long (three polls and some) is not counted as enforcing anything."""
@@ -35,10 +37,10 @@ class Ack:
     refused: str = ""
     why: str = ""
 
-    @property
-    def revision(self) -> str:
-        """Names the content: equal on every replica, another for any other content."""
-        return hashlib.sha256(wire.encode(self)).hexdigest()[:16]
+
+def revision_of(part: Ack | KeyReport) -> str:
+    """Names the content of a part: equal on every replica, another for any other content."""
+    return hashlib.sha256(wire.encode(part)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +49,19 @@ class PodReport:
 
     Attributes:
         ack: what it does with its configuration.
+        keys: which provider keys it lacks.
         seen_ns: when it last said so.
     """
 
     pod_uid: str
     ack: Ack = field(default=Ack())
+    keys: KeyReport = field(default=KeyReport())
     seen_ns: int = 0
 
     @property
-    def parts(self) -> tuple[Ack, ...]:
+    def parts(self) -> tuple[Ack, KeyReport]:
         """All that is said, without who says it and when."""
-        return (self.ack,)
+        return (self.ack, self.keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,26 @@ class SentAck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentKeys:
+    """A `KeyReport` on its way, under its revision."""
+
+    revision: str
+    lacking: tuple[LackingKey, ...]
+    left_out: int = added(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentPod:
-    """A pod on its way: clocks differ between processes, so it carries its age; of each part the revision."""
+    """A pod on its way: clocks differ between processes, so it carries its age; of each part the revision.
+
+    Attributes:
+        keys: empty: it lacks none.
+    """
 
     pod_uid: str
     age_ms: int
     ack: str
+    keys: str = added("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,22 +103,35 @@ class ReplicaReport:
 
     acks: tuple[SentAck, ...]
     pods: tuple[SentPod, ...]
+    keys: tuple[SentKeys, ...] = added(())
 
 
 def to_report(reports: Iterable[PodReport], now_ns: int) -> ReplicaReport:
     """What a replica sends to the leader."""
-    revisions: dict[Ack, str] = {}
+    acks: dict[Ack, str] = {}
+    keys: dict[KeyReport, str] = {KeyReport(): ""}
     pods = []
     for report in reports:
-        if report.ack not in revisions:
-            revisions[report.ack] = report.ack.revision
+        if report.ack not in acks:
+            acks[report.ack] = revision_of(report.ack)
+        if report.keys not in keys:
+            keys[report.keys] = revision_of(report.keys)
         age_ms = max(0, (now_ns - report.seen_ns) // 1_000_000)
-        pods.append(SentPod(pod_uid=report.pod_uid, age_ms=age_ms, ack=revisions[report.ack]))
-    acks = (
-        SentAck(revision=revision, digest=ack.digest, refused=ack.refused, why=ack.why)
-        for ack, revision in revisions.items()
+        pods.append(
+            SentPod(pod_uid=report.pod_uid, age_ms=age_ms, ack=acks[report.ack], keys=keys[report.keys])
+        )
+    return ReplicaReport(
+        acks=tuple(
+            SentAck(revision=revision, digest=ack.digest, refused=ack.refused, why=ack.why)
+            for ack, revision in acks.items()
+        ),
+        pods=tuple(pods),
+        keys=tuple(
+            SentKeys(revision=revision, lacking=part.lacking, left_out=part.left_out)
+            for part, revision in keys.items()
+            if revision
+        ),
     )
-    return ReplicaReport(acks=tuple(acks), pods=tuple(pods))
 
 
 def from_report(report: ReplicaReport, now_ns: int) -> tuple[PodReport, ...]:
@@ -109,14 +140,24 @@ def from_report(report: ReplicaReport, now_ns: int) -> tuple[PodReport, ...]:
     Raises:
         DecodeError: a pod has a revision that is not in the report.
     """
-    acks = {it.revision: Ack(digest=it.digest, refused=it.refused, why=it.why) for it in report.acks}
-    found = []
+    acks = {
+        sent.revision: Ack(digest=sent.digest, refused=sent.refused, why=sent.why) for sent in report.acks
+    }
+    keys = {sent.revision: KeyReport(lacking=sent.lacking, left_out=sent.left_out) for sent in report.keys}
+    keys[""] = KeyReport()
+    reports = []
     for number, pod in enumerate(report.pods):
-        if pod.ack not in acks:
-            raise DecodeError(f"pods[{number}].ack", f"{pod.ack[:40]!r} is no revision in acks")
+        for member, revision, listed, parts in (
+            ("ack", pod.ack, "acks", acks),
+            ("keys", pod.keys, "keys", keys),
+        ):
+            if revision not in parts:
+                raise DecodeError(f"pods[{number}].{member}", f"{revision[:40]!r} is no revision in {listed}")
         seen_ns = now_ns - max(0, pod.age_ms) * 1_000_000
-        found.append(PodReport(pod_uid=pod.pod_uid, ack=acks[pod.ack], seen_ns=seen_ns))
-    return tuple(found)
+        reports.append(
+            PodReport(pod_uid=pod.pod_uid, ack=acks[pod.ack], keys=keys[pod.keys], seen_ns=seen_ns)
+        )
+    return tuple(reports)
 
 
 class ReportBook:
@@ -166,8 +207,8 @@ class ReportBook:
         Raises:
             DecodeError: the report does not fit together; nothing of it is noted.
         """
-        for found in from_report(report, now_ns):
-            self.take(found)
+        for pod_report in from_report(report, now_ns):
+            self.take(pod_report)
 
     def forget(self, pod_uid: str) -> None:
         """The pod was deleted."""

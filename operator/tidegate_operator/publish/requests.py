@@ -9,12 +9,15 @@ from aiohttp import web
 
 from tidegate_operator.publish.answer import Ask
 from tidegate_policy.envelope import Tag
+from tidegate_policy.keys import KeyReport
 from tidegate_policy.poll import (
     AS_OF,
+    KEYS,
     REFUSED,
     SCHEMA_VERSIONS,
     Nack,
     parse_as_of,
+    parse_keys,
     parse_versions,
     parse_wait,
 )
@@ -57,10 +60,12 @@ def read_ask(headers: Mapping[str, str], on_unknown: Callable[[str], None]) -> A
         DecodeError: a header is there and does not say what it should.
     """
     has, refused, as_of = headers.get("if-none-match"), headers.get(REFUSED), headers.get(AS_OF)
+    keys = headers.get(KEYS)
     return Ask(
         versions=parse_versions(headers.get(SCHEMA_VERSIONS, "")),
         has=Tag.parse(has) if has else None,
         refused=Nack.parse(refused) if refused else None,
         as_of=parse_as_of(as_of, on_unknown) if as_of else None,
+        keys=parse_keys(keys, on_unknown) if keys else KeyReport(),
         wait_s=parse_wait(headers.get("prefer", "")),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from tidegate_operator.api.conditions import CONDITIONS, ConditionReason, ConditionType
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason, Severity
 from tidegate_operator.status.facts import Facts
-from tidegate_operator.status.model import Condition, Sidecars, no, words, yes
+from tidegate_operator.status.model import Condition, MissingKey, Sidecars, no, words, yes
+from tidegate_policy.keys import KEYS_SECRET, KeyProblem
 
 _UNRESOLVED = (
     (Reason.REF_NOT_FOUND, ConditionReason.REF_NOT_FOUND),
@@ -15,6 +17,15 @@ _UNRESOLVED = (
     (Reason.REF_SUSPENDED, ConditionReason.REF_SUSPENDED),
 )
 """What the references of an object may lack; the first of them that one lacks is the reason."""
+
+MAX_NAMESPACES: Final = 5
+"""Namespaces without a key that one message names."""
+
+_KEY_PROBLEMS: Final[Mapping[str, str]] = {
+    KeyProblem.MISSING: f"the Secret {KEYS_SECRET} of that namespace is not there, or has no such key",
+    KeyProblem.UNUSABLE: f"the Secret {KEYS_SECRET} has one that is empty, or holds characters that no header can carry",
+    KeyProblem.NOT_MOUNTED: "no Secret with keys is mounted in the sidecar",
+}
 
 _TOLD_ELSEWHERE = (Reason.SUSPENDED, Reason.REF_SUSPENDED, Reason.TARGET_NOT_FOUND)
 
@@ -61,6 +72,24 @@ def resolution(facts: Facts, missing: Sequence[Diagnostic] = ()) -> Condition:
         return no(ConditionType.RESOLVED_REFS, ConditionReason.TARGET_NOT_FOUND, words(missing))
     message = "What the object names exists and may be used."
     return yes(ConditionType.RESOLVED_REFS, ConditionReason.RESOLVED_REFS, message)
+
+
+def keys(facts: Facts) -> Condition | None:
+    """`ResolvedRefs`, where sidecars have no key for a credential."""
+    if not facts.missing_keys:
+        return None
+    told = [_missing(each) for each in facts.missing_keys[:MAX_NAMESPACES]]
+    left_out = len(facts.missing_keys) - len(told)
+    more = [f"and {left_out} more"] if left_out else []
+    return no(ConditionType.RESOLVED_REFS, ConditionReason.KEY_MISSING, "; ".join([*told, *more]))
+
+
+def _missing(missing: MissingKey) -> str:
+    names = ", ".join(missing.names)
+    more = f" and {missing.pods - len(missing.names)} more" if missing.pods > len(missing.names) else ""
+    cause = _KEY_PROBLEMS.get(missing.problem, "it cannot be used")
+    pods = "1 pod has" if missing.pods == 1 else f"{missing.pods} pods have"
+    return f"{pods} no key for {missing.credential} in namespace {missing.namespace} ({names}{more}): {cause}"
 
 
 def enforcement(sidecars: Sidecars, unused: Condition, bare: Condition | None = None) -> Condition:

@@ -10,7 +10,7 @@ from tidegate_operator.api.stored import Stored
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason
 from tidegate_operator.index.objects import Held
-from tidegate_operator.status.model import Sidecars
+from tidegate_operator.status.model import MissingKey, Sidecars
 from tidegate_operator.status.population import Place, places_of
 from tidegate_policy.model import ObjectRef
 
@@ -45,6 +45,7 @@ class Facts(NamedTuple):
         is_in_force: a valid form of it is, the newest or an earlier one.
         is_effective: some setting of it holds for some workload.
         populations: of each place that a policy names.
+        missing_keys: of a credential, or of the credentials of a pool, in sidecars.
     """
 
     stored: Stored[Any]
@@ -55,6 +56,7 @@ class Facts(NamedTuple):
     is_effective: bool
     sidecars: Sidecars
     populations: tuple[Population, ...]
+    missing_keys: tuple[MissingKey, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -72,6 +74,8 @@ def gather(
     in_force: frozenset[ObjectRef],
     sidecars: Mapping[ObjectRef, Sidecars],
     pods: Pods,
+    *,
+    missing_keys: Mapping[ObjectRef, tuple[MissingKey, ...]] | None = None,
 ) -> dict[ObjectRef, Facts]:
     """The facts about each object.
 
@@ -81,7 +85,9 @@ def gather(
         in_force: those that have a valid form in force.
         sidecars: of the objects that concern any.
         pods: of the places that policies name.
+        missing_keys: of credentials and pools; those that are not there miss none.
     """
+    missing = missing_keys or {}
     findings: dict[ObjectRef, list[Diagnostic]] = {}
     for diagnostic in compilation.diagnostics:
         findings.setdefault(diagnostic.source, []).append(diagnostic)
@@ -101,6 +107,7 @@ def gather(
                 Population(place, pods.governed.get(place, 0), pods.bare.get(place, 0))
                 for place in places_of(ref, it.stored)
             ),
+            missing_keys=missing.get(ref, ()),
         )
         for ref, it in held.items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.status import ConditionStatus
@@ -24,6 +24,22 @@ class Sidecars:
     rejected: int = 0
     starting: int = 0
     lagging: tuple[str, ...] = ()
+
+
+class MissingKey(NamedTuple):
+    """Pods of one namespace that have no key for one credential, all for the same reason.
+
+    Attributes:
+        problem: one of `KeyProblem`, or a word of a later release.
+        pods: how many.
+        names: of the first of them, sorted.
+    """
+
+    credential: ObjectRef
+    namespace: str
+    problem: str
+    pods: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from tidegate_operator.api.conditions import ConditionReason, ConditionType
 from tidegate_operator.api.providercredential import ProviderCredentialSpec
 from tidegate_operator.status import aspects
 from tidegate_operator.status.facts import Facts
-from tidegate_operator.status.model import Condition, WantedStatus, no
+from tidegate_operator.status.model import Condition, WantedStatus, no, yes
 
 _NOT_IN_CLUSTER = (
     "source Environment is for `tidegate run`: no sidecar in a cluster has such a variable; use type Secret, "
@@ -14,10 +14,15 @@ _NOT_IN_CLUSTER = (
 )
 
 
+_NO_KEY_MISSING = "No sidecar that uses the credential says that its key is missing."
+
+
 def status_of(facts: Facts) -> WantedStatus:
     """What the status of a credential should say."""
     conditions = [
         _accepted(facts),
+        aspects.keys(facts)
+        or yes(ConditionType.RESOLVED_REFS, ConditionReason.RESOLVED_REFS, _NO_KEY_MISSING),
         aspects.enforcement(facts.sidecars, aspects.not_used("No sidecar uses the credential.")),
     ]
     return WantedStatus(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tidegate_operator.api.conditions import ConditionReason
 from tidegate_operator.api.providerpool import ProviderPoolSpec
 from tidegate_operator.status import aspects
 from tidegate_operator.status.facts import Facts
-from tidegate_operator.status.model import WantedStatus
+from tidegate_operator.status.model import Condition, WantedStatus
 from tidegate_operator.status.shown import joined
 
 
@@ -13,7 +14,7 @@ def status_of(facts: Facts) -> WantedStatus:
     """What the status of a pool should say."""
     conditions = [
         aspects.refusal(facts) or aspects.acceptance(facts),
-        aspects.resolution(facts),
+        _resolution(facts),
         aspects.enforcement(facts.sidecars, aspects.not_used("No sidecar uses the pool.")),
     ]
     return WantedStatus(
@@ -24,6 +25,13 @@ def status_of(facts: Facts) -> WantedStatus:
         sidecars=facts.sidecars,
         shown={"providerNames": _provider_names(facts.stored.spec)},
     )
+
+
+def _resolution(facts: Facts) -> Condition:
+    """A reference that leads nowhere comes before a key that is not there: sidecars have heard of neither."""
+    resolution = aspects.resolution(facts)
+    is_resolved = resolution.reason is ConditionReason.RESOLVED_REFS
+    return (aspects.keys(facts) or resolution) if is_resolved else resolution
 
 
 def _provider_names(spec: object) -> str:

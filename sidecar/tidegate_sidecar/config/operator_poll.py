@@ -7,21 +7,24 @@ import json
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import aiohttp
 
 from tidegate_policy.envelope import MAX_ENVELOPE_BYTES, AsOf, Envelope, Tag, decode_envelope
 from tidegate_policy.errors import ContractError
+from tidegate_policy.keys import KeyReport
 from tidegate_policy.model import SUPPORTED_SCHEMA_VERSIONS
 from tidegate_policy.poll import (
     AS_OF,
     CONFIG_PATH,
+    KEYS,
     REFUSED,
     SCHEMA_VERSIONS,
     Nack,
     format_as_of,
+    format_keys,
     format_versions,
     parse_as_of,
 )
@@ -39,11 +42,13 @@ class Standing:
         has: the envelope in force; None: none.
         as_of: of what moment it is, at least.
         refused: an envelope that could not be used.
+        keys: which keys it lacks for what is in force.
     """
 
     has: Tag | None = None
     as_of: AsOf | None = None
     refused: Nack | None = None
+    keys: KeyReport = field(default=KeyReport())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,8 @@ def _headers(standing: Standing, token: str, prefer: str) -> dict[str, str]:
         headers[AS_OF] = format_as_of(standing.as_of)
     if standing.refused is not None:
         headers[REFUSED] = str(standing.refused)
+    if standing.keys.lacking:
+        headers[KEYS] = format_keys(standing.keys)
     return headers
 
 

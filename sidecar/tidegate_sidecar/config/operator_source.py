@@ -11,6 +11,8 @@ from typing import Final
 import aiohttp
 
 from tidegate_policy.envelope import NO_GENERATION, AsOf, Envelope, Tag
+from tidegate_policy.keys import KeyReport
+from tidegate_policy.model import CompiledConfig
 from tidegate_policy.poll import Nack
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.config.last_known_good import Kept, LastKnownGood
@@ -51,12 +53,22 @@ class OperatorSource:
         settings: OperatorSettings,
         metrics: Metrics,
         *,
+        keys: Callable[[CompiledConfig], KeyReport] = lambda _: KeyReport(),
         clock: Clock | None = None,
         random: Callable[[], float] = chance.random,
     ) -> None:
-        """Ask nobody yet; `random` gives numbers in [0, 1) for jitter."""
+        """Ask nobody yet.
+
+        Args:
+            settings: whom to ask, and how.
+            metrics: where to count.
+            keys: which keys are lacking for a configuration; the operator is told with each poll.
+            clock: time; the system's by default.
+            random: numbers in [0, 1) for jitter.
+        """
         self._settings = settings
         self._metrics = metrics
+        self._keys = keys
         self._clock = clock or Clock()
         self._random = random
         self._copy = LastKnownGood(
@@ -96,7 +108,7 @@ class OperatorSource:
             )
             while True:
                 begun_ns = self._clock.monotonic_ns()
-                answer = await poll(Standing(has=self._has, as_of=self._as_of, refused=self._refused))
+                answer = await poll(self._standing())
                 outcome = _Outcome()
                 update = self._judge(answer, outcome)
                 if update is not None:
@@ -104,6 +116,10 @@ class OperatorSource:
                 if isinstance(answer, Fresh) and not self._failures:
                     await self._settle(answer, outcome.problem)
                 await self._pause(answer, self._clock.monotonic_ns() - begun_ns)
+
+    def _standing(self) -> Standing:
+        keys = self._keys(self._current.config) if self._current is not None else KeyReport()
+        return Standing(has=self._has, as_of=self._as_of, refused=self._refused, keys=keys)
 
     def _resume(self, kept: Kept) -> None:
         """What was kept is in force. Its tag asks for the rest of the envelope, which is on no disk."""

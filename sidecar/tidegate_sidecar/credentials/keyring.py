@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tidegate_policy.model import CredentialRef, Provider
+from tidegate_policy.keys import KeyProblem, KeyReport, LackingKey
+from tidegate_policy.model import CompiledConfig, CredentialRef, Provider
 from tidegate_sidecar.credentials.mounted import MountedKeys, usable
 from tidegate_sidecar.proxy.redact import spellings
 
@@ -72,6 +73,31 @@ class Keyring:
                 return self._key(credential, text)
             reasons.append(f"{credential.source}: {problem}")
         raise NoKeyError("; ".join(reasons))
+
+    def report(self, config: CompiledConfig) -> KeyReport:
+        """Which credentials of `config` have no usable key; those that are suspended need none."""
+        credentials = {
+            credential.source: credential
+            for pool in config.pools
+            for provider in pool.providers
+            for credential in provider.credentials
+            if not credential.suspended
+        }
+        return KeyReport(
+            lacking=tuple(
+                LackingKey(namespace=source.namespace, name=source.name, problem=problem.value)
+                for source, credential in sorted(credentials.items())
+                if (problem := self._problem_of(credential)) is not None
+            )
+        )
+
+    def _problem_of(self, credential: CredentialRef) -> KeyProblem | None:
+        if credential.secret_key:
+            return self._mounted.problem_of(credential.secret_key)
+        text = self._environment.get(credential.environment_variable, "")
+        if not text.strip():
+            return KeyProblem.MISSING
+        return None if usable(text)[0] else KeyProblem.UNUSABLE
 
     def _key(self, credential: CredentialRef, text: str) -> Key:
         """The key of the last call if it is still the same, so that a call need not make its spellings."""

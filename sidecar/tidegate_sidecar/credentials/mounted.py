@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tidegate_policy.keys import KEYS_SECRET
+from tidegate_policy.keys import KEYS_SECRET, KeyProblem
 from tidegate_sidecar.clock import Clock
 from tidegate_sidecar.telemetry.metrics import Metrics
 
@@ -115,6 +115,14 @@ class MountedKeys:
             if reason
             else f"is missing (in {self.folder}, which has {self._shown()})",
         )
+
+    def problem_of(self, name: str) -> KeyProblem | None:
+        """Why there is no key in the file `name`, in one word; None: there is one."""
+        if self._content.keys.get(name):
+            return None
+        if not self.folder:
+            return KeyProblem.NOT_MOUNTED
+        return KeyProblem.UNUSABLE if name in self._content.unusable or self.problem else KeyProblem.MISSING
 
     def _shown(self) -> str:
         """Names of usable keys, for somebody who may have mistyped one."""

@@ -15,6 +15,8 @@ from aiohttp import web
 from tidegate_operator.certificates.bundle import Bundle
 from tidegate_operator.certificates.loading import load
 from tidegate_operator.publish import tls
+from tidegate_policy.keys import KeyReport
+from tidegate_policy.model import CompiledConfig
 from tidegate_runtime.http_server import HttpServer
 from tidegate_sidecar.config.operator_source import OperatorSource
 from tidegate_sidecar.config.source import Loaded, Refused
@@ -93,10 +95,16 @@ class Pod:
 
     @asynccontextmanager
     async def following(
-        self, url: str, ca: str, *, verdict: Callable[[Loaded], str] | None = None, **changes: Any
+        self,
+        url: str,
+        ca: str,
+        *,
+        verdict: Callable[[Loaded], str] | None = None,
+        keys: Callable[[CompiledConfig], KeyReport] = lambda _: KeyReport(),
+        **changes: Any,
     ) -> AsyncIterator[Follower]:
         metrics = Metrics()
-        follower = Follower(OperatorSource(self.settings(url, ca, **changes), metrics), metrics)
+        follower = Follower(OperatorSource(self.settings(url, ca, **changes), metrics, keys=keys), metrics)
         follower.verdict = verdict or follower.verdict
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(follower.run())

@@ -296,6 +296,13 @@ def policy(namespace: str, name: str = "chat", **spec: Any) -> dict[str, Any]:
     return _object("AIPolicy", namespace, name, {"poolRefs": [{"name": "models"}], **spec})
 
 
+def credential(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """A key of the same name in the Secret of each namespace that calls."""
+    return _object(
+        "ProviderCredential", namespace, name, {"source": {"type": "Secret", "secret": {"key": name}}, **spec}
+    )
+
+
 def deployment(namespace: str, name: str = "chat", replicas: int = 0) -> dict[str, Any]:
     labels = {"app": name}
     return {

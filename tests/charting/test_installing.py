@@ -14,6 +14,7 @@ from charting_site.release import Release
 from injecting_site.injector import CONFIGURATIONS, is_injecting, next_bundle
 from injecting_site.objects import Namespace, has_sidecar, opted_in, pod, template_of, workload
 from tidegate_cluster.fixtures import temporary_namespace
+from tidegate_cluster.waiting import wait_until
 from tidegate_testing.operators import Cluster, policy, pool
 
 from tidegate_operator.inject.configuration import NAME as CONFIGURATION
@@ -155,6 +156,25 @@ def test_an_upgrade_keeps_the_trust_and_rolls_nothing(release: Release, team: Na
     (names, *_) = release.configuration()["webhooks"][0]["namespaceSelector"]["matchExpressions"]
     assert "monitoring" in names["values"]
     assert is_injecting(release.control_plane)
+
+
+def test_cluster_policies_are_read_by_those_whom_the_platform_names_and_by_nobody_else(
+    release: Release,
+) -> None:
+    """Each is of a group, and has no right but what the chart gives."""
+    people = ("developers", "visitors")
+
+    def reading() -> list[int]:
+        path = "/apis/tidegate.dev/v1alpha1/clusteraipolicies"
+        who = ({"Impersonate-User": "somebody", "Impersonate-Group": group} for group in people)
+        return [release.control_plane.request("GET", path, headers=it).status for it in who]
+
+    assert reading() == [403, 403]
+    subject = {"kind": "Group", "name": people[0], "apiGroup": "rbac.authorization.k8s.io"}
+    release.upgrade(f"--set-json=rbac.clusterView.subjects={json.dumps([subject])}")
+    wait_until(lambda: reading() == [200, 403], within_s=30, what="the binding")
+    release.upgrade()
+    wait_until(lambda: reading() == [403, 403], within_s=30, what="the end of the binding")
 
 
 @pytest.mark.parametrize(

@@ -280,29 +280,90 @@ def test_kubernetes_own_roles_are_extended_and_nobody_writes_status(
     assert list(PEOPLE) == ["view", "edit", "admin"]
 
 
+@pytest.fixture
+def floor(cluster: Cluster, namespace: str) -> Iterator[str]:
+    """Path of a policy of the platform."""
+    cluster.apply(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ClusterAIPolicy",
+            "metadata": {"name": namespace},
+            "spec": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
+        }
+    )
+    yield f"/apis/{API_VERSION}/clusteraipolicies/{namespace}"
+    cluster.delete("clusteraipolicy", "", namespace)
+
+
+def statuses(control_plane: ControlPlane, path: str, user: str) -> dict[str, int]:
+    """What a person gets who reads an object, lists all of its kind, changes it or takes it away."""
+    everything, whole = path.rpartition("/")[0], {"headers": {"Impersonate-User": user}}
+    change = {
+        "headers": {**whole["headers"], "Content-Type": MERGE_PATCH},
+        "body": {"spec": {"suspend": True}},
+    }
+    return {
+        "get": control_plane.request("GET", path, **whole).status,
+        "list": control_plane.request("GET", everything, **whole).status,
+        "patch": control_plane.request("PATCH", path, **change).status,
+        "delete": control_plane.request("DELETE", path, **whole).status,
+    }
+
+
 @pytest.mark.parametrize("is_bound", [False, True], ids=["not bound", "bound"])
 def test_a_team_reads_the_cluster_policies_that_refuse_its_calls_when_the_platform_says_so(
-    control_plane: ControlPlane, namespace: str, is_bound: bool
+    cluster: Cluster, namespace: str, floor: str, is_bound: bool
 ) -> None:
     """A role in its namespace alone shows nothing of the cluster's."""
-    cluster, user = Cluster(control_plane), f"developer-{is_bound}"
-    cluster.install()
-    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac" / "people.yaml"))
+    user = f"developer-{is_bound}"
     cluster.kubectl(
-        "create", "rolebinding", user, "--clusterrole=view", f"--user={user}", f"--namespace={namespace}"
+        "create",
+        "rolebinding",
+        user,
+        "--clusterrole=tidegate-admin",
+        f"--user={user}",
+        f"--namespace={namespace}",
+    )
+    wait_until(
+        lambda: may(cluster, user, "patch", "providerpools.tidegate.dev", namespace),
+        within_s=30,
+        what="the binding in its namespace",
     )
     if is_bound:
         role = f"--clusterrole={CLUSTER_VIEW_NAME}"
         cluster.kubectl("create", "clusterrolebinding", user, role, f"--user={user}")
         wait_until(
-            lambda: may(cluster, user, "get", "clusteraipolicies.tidegate.dev"),
+            lambda: may(cluster, user, "watch", "clusteraipolicies.tidegate.dev"),
             within_s=30,
             what="the binding",
         )
-    reading = [
-        may(cluster, user, verb, "clusteraipolicies.tidegate.dev") for verb in ("get", "list", "watch")
-    ]
-    assert reading == [is_bound] * 3
+    reading = 200 if is_bound else 403
+    found = statuses(cluster.control_plane, floor, user)
+    assert found == {"get": reading, "list": reading, "patch": 403, "delete": 403}
+
+
+def test_whoever_reads_the_whole_cluster_of_openshift_reads_them_too(
+    control_plane_with_controllers: ControlPlane,
+) -> None:
+    """Its role is made of all roles with a label of its own, as `view` is of those with Kubernetes' label."""
+    cluster, user = Cluster(control_plane_with_controllers), "auditor"
+    cluster.install()
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "rbac" / "people.yaml"))
+    label = "rbac.authorization.k8s.io/aggregate-to-cluster-reader"
+    cluster.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "cluster-reader"},
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]},
+        }
+    )
+    cluster.kubectl("create", "clusterrolebinding", user, "--clusterrole=cluster-reader", f"--user={user}")
+    wait_until(
+        lambda: may(cluster, user, "list", "clusteraipolicies.tidegate.dev"),
+        within_s=30,
+        what="the aggregation",
+    )
     assert not may(cluster, user, "patch", "clusteraipolicies.tidegate.dev")
 
 

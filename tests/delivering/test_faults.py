@@ -100,8 +100,7 @@ async def test_a_sidecar_of_a_newer_schema_keeps_what_it_has_and_both_sides_say_
             assert (ack.digest, ack.refused) == (wire.digest(FIRST), newer.digest)
             assert why in ack.why
             assert f"pod team-a/chat-0 cannot use configuration {newer.digest[:12]}: {why}" in caplog.text
-            older = replace(newer, older=(Published.of(THIRD),))
-            operator.board.publish(replace(edition(AIPolicy=3), published_for=lambda _: older))
+            operator.board.publish(edition((CHAT, THIRD), AIPolicy=3))
             assert (await follower.loaded()).config == THIRD, "the version that it reads"
 
 

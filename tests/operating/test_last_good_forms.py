@@ -72,7 +72,7 @@ def test_a_damaged_form_counts_as_none(text: str) -> None:
 
 
 def test_what_a_release_has_accepted_stays_in_force_where_a_later_one_is_stricter() -> None:
-    """Too many items, a number and a text out of bounds, and a rule between fields that is not kept."""
+    """Too many items and entries, a number and a text out of bounds, and a rule between fields that is not kept."""
     former = {
         "providers": [
             {
@@ -80,6 +80,7 @@ def test_what_a_release_has_accepted_stays_in_force_where_a_later_one_is_stricte
                 "type": "OpenAI",
                 "baseURL": "https://10.1.2.3/v1",
                 "weight": 5_000,
+                "headers": {f"x-{number}": "y" for number in range(100)},
                 "models": [{"name": f"model-{number}"} for number in range(100)],
             }
         ]
@@ -87,13 +88,14 @@ def test_what_a_release_has_accepted_stays_in_force_where_a_later_one_is_stricte
     parsed = parse_object(pool("team", **former))
     assert parsed.stored is not None
     assert parsed.stored.spec is None
-    assert len(parsed.problems) >= 3
+    assert {problem.path[-1] for problem in parsed.problems} == {"name", "headers", "weight", "models"}
     forms = LastGood()
     forms.read({"uid": f"ProviderPool 1 {json.dumps(former)}"})
     found = forms.form(REF, "uid")
     assert found is not None
     (provider,) = found.spec.providers
     assert (provider.name, provider.weight, len(provider.models)) == ("In Capitals", 5_000, 100)
+    assert len(provider.headers) == 100
 
 
 def test_a_form_of_another_kind_is_not_taken_for_ours() -> None:

@@ -73,6 +73,25 @@ EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
 """By kind."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredWord:
+    """A word that a former release took in a field with a closed set of words.
+
+    Attributes:
+        path: of the field, below the spec.
+        word: what stood there.
+        now: what it is read as in forms that were valid then.
+    """
+
+    path: tuple[str, ...]
+    word: str
+    now: str
+
+
+RETIRED_WORDS: Final[Mapping[str, tuple[RetiredWord, ...]]] = {}
+"""By kind. A word that is taken out of the API gets a row, or objects that use it would be refused after an upgrade."""
+
+
 def take_out(kind: str, spec: object) -> list[Problem]:
     """Remove the earlier spellings from a spec, and say what each of them is called now."""
     problems = []
@@ -86,8 +105,30 @@ def take_out(kind: str, spec: object) -> list[Problem]:
     return problems
 
 
-def in_new_words(kind: str, spec: object) -> None:
-    """Put a spec that was valid in its time into the words of today."""
+def in_new_words(
+    kind: str, spec: object, retired: Mapping[str, tuple[RetiredWord, ...]] = RETIRED_WORDS
+) -> None:
+    """Put a spec that was valid in its time into the words of today; `retired` has the words that are gone, by kind."""
+    _rename_fields(kind, spec)
+    for word in retired.get(kind, ()):
+        _replace(spec, word.path, word)
+
+
+def _replace(value: object, path: tuple[str, ...], retired: RetiredWord) -> object:
+    """The value with the word of today in place of the retired one."""
+    if not path:
+        return retired.now if value == retired.word else value
+    first, rest = path[0], path[1:]
+    if first == ITEM and isinstance(value, list):
+        items = cast("list[object]", value)
+        items[:] = [_replace(item, rest, retired) for item in items]
+    elif first != ITEM and isinstance(value, dict) and first in value:
+        section = cast("dict[str, object]", value)
+        section[first] = _replace(section[first], rest, retired)
+    return value
+
+
+def _rename_fields(kind: str, spec: object) -> None:
     if kind != "ProviderPool":
         for _, policy in _sections(spec, (), ()):
             if "providerPools" in policy:

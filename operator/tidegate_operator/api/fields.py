@@ -97,6 +97,28 @@ class Whole:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """An object of at most `maximum` members whose names the author chooses, such as labels."""
+
+    maximum: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the dict that `source` is."""
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The bound."""
+        return {**handler(schema), "maxProperties": self.maximum}
+
+    def _check(self, entries: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if not is_settled(info) and len(entries) > self.maximum:
+            refuse([Problem((), f"expected at most {self.maximum} entries, found {len(entries)}")])
+        return entries
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Items:
     """A list of `min_items` to `max_items`.

@@ -52,10 +52,6 @@ def translate(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Problem]:
         yield Problem(path, _unknown_word(found, _QUOTED.findall(context["expected"])))
     elif kind in _TYPES:
         yield Problem(path, _wrong_type(_TYPES[kind], found))
-    elif kind == "too_long":
-        yield Problem(
-            path, f"expected at most {context['max_length']} entries, found {context['actual_length']}"
-        )
     else:
         yield Problem(path, f"{error['msg']}, found {describe(found)}")
 

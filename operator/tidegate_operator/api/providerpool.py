@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tidegate_operator.api.baseurl import BaseURL, host_problem, is_private
 from tidegate_operator.api.fields import (
+    Entries,
     HeaderName,
     HeaderValue,
     Items,
@@ -125,7 +126,7 @@ class Provider(Section):
     """Allows a baseURL with http: keys and prompts cross the network in clear text. Default false."""
     allow_private: bool = False
     """Allows a baseURL on a private, loopback or link-local address or a name inside the cluster. Default false."""
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=16)] = Field(default_factory=dict)
+    headers: Annotated[dict[HeaderName, HeaderValue], Entries(16)] = Field(default_factory=dict)
     """Constant headers that every request to the provider gets. No credentials: those are for authentication."""
     authentication: Authentication = Authentication(type=AuthenticationType.NONE)
     """Whose key a request carries. Default None: no key, for endpoints that want none."""

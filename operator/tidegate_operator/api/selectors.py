@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from tidegate_operator.api.fields import Items, Text, keys_cel
+from tidegate_operator.api.fields import Entries, Items, Text, keys_cel
 from tidegate_operator.api.section import Rule, Section
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LabelRequirement(Section):
 class LabelSelector(Section):
     """Chooses by labels: all of `matchLabels` and all of `matchExpressions`. An empty selector chooses everything."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    match_labels: Annotated[dict[LabelKey, LabelValue], Entries(64)] = Field(default_factory=dict)
     """Labels that must have exactly these values."""
     match_expressions: Annotated[tuple[LabelRequirement, ...], Items(max_items=64)] = ()
     """Conditions that must all hold."""

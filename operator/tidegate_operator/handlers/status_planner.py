@@ -103,13 +103,12 @@ class StatusPlanner:
             if key is None:
                 continue  # the compile that takes it in has begun
             published = compiled.published[key]
-            digests = frozenset(form.digest for form in published.forms)
             counts_for = objects_in(published.config)
             for pod in pods:
                 yield Expected(
                     pod_uid=pod.uid,
                     pod=f"{pod.namespace}/{pod.name}",
-                    digests=digests,
+                    digest=published.digest,
                     counts_for=counts_for,
                     is_starting=self.hearing.is_starting(pod),
                 )

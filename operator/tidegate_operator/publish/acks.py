@@ -21,14 +21,14 @@ class Expected(Generic[K]):
 
     Attributes:
         pod: `namespace/name`, as people read it.
-        digests: any of them is right: one per schema version.
+        digest: of the configuration that is published for it.
         counts_for: whose summaries the pod is counted in, e.g. its class, or the objects of its configuration.
         is_starting: it may be silent, and as long as it is, it is not counted.
     """
 
     pod_uid: str
     pod: str
-    digests: frozenset[str]
+    digest: str
     counts_for: tuple[K, ...]
     is_starting: bool = False
 
@@ -110,9 +110,9 @@ def _lag(report: PodReport | None, expected: Expected[K], fresh_ns: int | None) 
     if report is None:
         return Lagging(Lag.UNHEARD, expected.pod)
     ack = report.ack
-    if ack.refused in expected.digests:
+    if ack.refused == expected.digest:
         return Lagging(Lag.REFUSED, expected.pod, ack.why)
-    if ack.digest in expected.digests:
+    if ack.digest == expected.digest:
         return None
     if fresh_ns is not None and report.seen_ns < fresh_ns:
         return Lagging(Lag.UNHEARD, expected.pod)

@@ -80,7 +80,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The configuration is published in no schema version that the sidecar reads."""
+    """The configuration is published in a schema version that the sidecar does not read."""
 
     published: Published
     versions: tuple[int, ...]
@@ -88,11 +88,10 @@ class Unreadable:
     @property
     def why(self) -> str:
         """Both sides, the object that is the reason, and who has to act."""
-        written = ", ".join(str(form.version) for form in self.published.forms)
         read = ", ".join(str(version) for version in self.versions)
         because = f" because of {self.published.needs}" if self.published.needs else ""
         return (
-            f"the operator writes schema version {written}{because}, the sidecar reads {read}; "
+            f"the operator writes schema version {self.published.version}{because}, the sidecar reads {read}; "
             "run the same release of operator and sidecar, or one release apart"
         )
 
@@ -134,14 +133,13 @@ def decide(
         published = edition.published_for(workload)
     except KeyError:
         return Wait(reason=WaitFor.COMPILE, watch=Watch(workload))
-    form = published.readable_by(ask.versions)
-    if form is None:
+    if published.version not in ask.versions:
         return Unreadable(published, ask.versions)
     identity = pod.identity
-    tag = Tag(form.digest, generation_of(identity, edition.secrets_for(identity.namespace), trust))
+    tag = Tag(published.digest, generation_of(identity, edition.secrets_for(identity.namespace), trust))
     return _compare(
         ask,
-        Send(published=form, tag=tag, identity=identity, reduced=unwatched),
+        Send(published=published, tag=tag, identity=identity, reduced=unwatched),
         watch=Watch(workload, published.digest),
     )
 

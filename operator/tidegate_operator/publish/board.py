@@ -33,7 +33,6 @@ class Published:
         version: schema version of `body`: the oldest that says all of the configuration, so that sidecars of former releases
             read what needs nothing newer.
         needs: the field and the object that ask for a later version than the first; empty: none does.
-        older: the same configuration for sidecars that do not read its schema version, the newest first.
     """
 
     config: CompiledConfig
@@ -41,7 +40,6 @@ class Published:
     body: bytes = field(repr=False)
     version: int = SCHEMA_VERSION
     needs: str = ""
-    older: tuple[Published, ...] = ()
 
     @classmethod
     def of(cls, config: CompiledConfig) -> Published:
@@ -57,16 +55,6 @@ class Published:
             version=version,
             needs=need.why,
         )
-
-    @property
-    def forms(self) -> tuple[Published, ...]:
-        """All schema versions of it, the newest first."""
-        return (self, *self.older)
-
-    def readable_by(self, versions: Iterable[int]) -> Published | None:
-        """The newest form that a sidecar which reads `versions` can use."""
-        read = frozenset(versions)
-        return next((form for form in self.forms if form.version in read), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

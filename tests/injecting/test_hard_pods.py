@@ -100,7 +100,7 @@ def test_of_thousands_that_a_sidecar_was_given_a_few_are_told_and_the_others_cou
     document = crowded("env", 3_000)
     assert "TIDEGATE_V0, TIDEGATE_V1, TIDEGATE_V10, " in ask(document).warnings[0]
     outcome = ask(document, Entry.VERIFIED_PODS)
-    assert "and 2992 more, which would change what runs in it" in outcome.message
+    assert "and 2992 more, which would change what it does" in outcome.message
     assert len(outcome.message) < 600
     assert "/usr/7 and 2992 more" in ask(crowded("volumeMounts", 3_000), Entry.VERIFIED_PODS).message
 

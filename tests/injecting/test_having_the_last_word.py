@@ -118,6 +118,43 @@ def test_what_is_broken_at_the_end_is_refused_with_the_cause(name: str) -> None:
     assert "a webhook that is called after Tidegate's did this" in outcome.message
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GCONV_PATH",
+        "GLIBC_TUNABLES",
+        "LD_AUDIT",
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+        "OPENSSL_CONF",
+        "OPENSSL_MODULES",
+        "PATH",
+        "PYTHONHOME",
+        "PYTHONINSPECT",
+        "PYTHONPATH",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONUSERBASE",
+        "SSLKEYLOGFILE",
+    ],
+)
+def test_no_variable_loads_other_code_or_writes_down_the_keys_of_connections(name: str) -> None:
+    broken = injected(pod())
+    sidecar_of(broken)["env"].append({"name": name, "value": "/x"})
+    assert f"has got {name}, which would change what it does" in verified(broken).message
+    assert verified(injected(broken)).allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/etc", "/etc/ld.so.cache", "/etc/ld.so.preload", "/lib64", "/opt", "/opt/tidegate/bytecode"],
+)
+def test_nothing_is_mounted_over_what_the_program_is_made_of(path: str) -> None:
+    broken = injected(pod())
+    sidecar_of(broken)["volumeMounts"].append({"name": "x", "mountPath": path})
+    assert f"has a mount at {path}, over what is Tidegate's" in verified(broken).message
+    assert verified(injected(broken)).allowed
+
+
 @settings(deadline=None)
 @given(pods())
 def test_what_the_injector_makes_is_always_let_through(document: dict[str, Any]) -> None:

@@ -19,10 +19,20 @@ from tidegate_operator.inject.template import Template
 
 _DROPPED: Final = ("args", "envFrom", "lifecycle", "restartPolicyRules", "workingDir")
 """Fields that we never set: each would say something to the program, or run another one in its place."""
-_LOADS_CODE: Final = frozenset(
-    {"PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD"}
+_LOADS_CODE: Final = ("LD_", "OPENSSL_", "PYTHON")
+"""Beginnings of variables by which other code is loaded: the image itself has its bytecode by `PYTHONPYCACHEPREFIX`."""
+_READS_OR_TELLS: Final = frozenset({"GCONV_PATH", "GLIBC_TUNABLES", "PATH", "SSLKEYLOGFILE"})
+"""Others that change which code runs, or write keys of connections down."""
+_PROGRAM: Final = (
+    "/opt/tidegate",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.preload",
 )
-_PROGRAM: Final = ("/opt/tidegate", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.preload")
 """Where the image has its program and what that needs: nothing may be mounted over it."""
 _TOLD: Final = 8
 """Variables or mounts that a message names; a pod can bring thousands."""
@@ -134,7 +144,7 @@ def _environment(found: Collection[Document], wanted: Collection[Document]) -> C
         [*wanted, *kept],
         (
             *((f"has lost or changed {_first(told_of)}",) if told_of else ()),
-            *((f"has got {_first(sorted(added))}, which would change what runs in it",) if added else ()),
+            *((f"has got {_first(sorted(added))}, which would change what it does",) if added else ()),
         ),
     )
 
@@ -222,7 +232,9 @@ def _is_same_entry(found: Document, wanted: Document) -> bool:
 
 
 def _is_to_be_ours(name: str) -> bool:
-    return (name.startswith(PREFIX) and name not in FROM_THE_POD) or name in _LOADS_CODE
+    if name.startswith(PREFIX):
+        return name not in FROM_THE_POD
+    return name.startswith(_LOADS_CODE) or name in _READS_OR_TELLS
 
 
 def _is_same_mount(found: Document, wanted: Document) -> bool:

@@ -4,79 +4,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tidegate_cluster.controlplane import ControlPlane
-from tidegate_cluster.waiting import wait_until
 from tidegate_testing.objects import Objects
-from tidegate_testing.operators import (
-    WITHIN_S,
-    Cluster,
-    OperatorProcess,
-    deployment,
-    injected_pod,
-    policy,
-    pool,
+from tidegate_testing.operators import Cluster, OperatorProcess, deployment, injected_pod, policy, pool
+from tidegate_testing.other_groups import (
+    ADVANCED_STATEFUL_SET,
+    CLONE_SET,
+    FOREIGN_KINDS,
+    ROLLOUT,
+    foreign_kinds,
 )
 from tidegate_testing.polling import PollingSidecar
 
 Operators = Callable[..., OperatorProcess]
 
-ARGO = ("argoproj.io", "v1alpha1", "Rollout", "rollouts")
-KRUISE = (
-    ("apps.kruise.io", "v1alpha1", "CloneSet", "clonesets"),
-    ("apps.kruise.io", "v1beta1", "StatefulSet", "statefulsets"),
-)
-
-
-def definition(group: str, version: str, kind: str, plural: str) -> dict[str, Any]:
-    """A definition of such a kind, as far as a policy has to do with it: its objects own pods."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
-            "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": anything},
-                }
-            ],
-        },
-    }
-
 
 @pytest.fixture
 def objects(cluster: Cluster) -> Iterator[Objects]:
-    """Of a cluster that serves these kinds for the length of the test; words such as statefulset mean nothing else to others."""
-    objects = Objects(cluster.control_plane)
-    definitions = [definition(*it) for it in (ARGO, *KRUISE)]
-    for it in definitions:
-        objects.apply(it)
-    wait_until(
-        lambda: all(serves(cluster.control_plane, *it) for it in (ARGO, *KRUISE)),
-        within_s=WITHIN_S,
-        what="the kinds of Argo and OpenKruise",
-    )
-    yield objects
-    for it in definitions:
-        objects.delete("customresourcedefinitions", "", it["metadata"]["name"])
-
-
-def serves(control_plane: ControlPlane, group: str, version: str, _kind: str, plural: str) -> bool:
-    return control_plane.request("GET", f"/apis/{group}/{version}/{plural}").status == 200
-
-
-def made(objects: Objects, team: str, group: str, version: str, kind: str) -> dict[str, Any]:
-    """An object `chat` of a kind, as the server has it."""
-    metadata = {"name": "chat", "namespace": team}
-    return objects.apply(
-        {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": metadata, "spec": {"replicas": 1}}
-    )
+    """Of a cluster that serves these kinds."""
+    with foreign_kinds(cluster.control_plane) as objects:
+        yield objects
 
 
 def replica_set(objects: Objects, team: str, rollout: dict[str, Any]) -> dict[str, Any]:
@@ -88,12 +34,12 @@ def replica_set(objects: Objects, team: str, rollout: dict[str, Any]) -> dict[st
 def test_rollouts_and_workloads_of_openkruise_are_governed_and_their_namesakes_are_not(
     cluster: Cluster, operator: Operators, team: str, home: str, objects: Objects
 ) -> None:
-    targets = [{"group": group, "kind": kind, "name": "chat"} for group, _, kind, _ in (ARGO, *KRUISE)]
+    targets = [{"group": group, "kind": kind, "name": "chat"} for group, _, kind, _ in FOREIGN_KINDS]
     cluster.apply(pool(team), policy(team, targetRefs=targets))
     owners = {
-        "rollout": replica_set(objects, team, made(objects, team, *ARGO[:3])),
-        "cloneset": made(objects, team, *KRUISE[0][:3]),
-        "advanced": made(objects, team, *KRUISE[1][:3]),
+        "rollout": replica_set(objects, team, objects.apply(ROLLOUT.document(team))),
+        "cloneset": objects.apply(CLONE_SET.document(team)),
+        "advanced": objects.apply(ADVANCED_STATEFUL_SET.document(team)),
         "namesake": {**deployment(team), "kind": "StatefulSet", "metadata": {"name": "chat", "uid": "own"}},
     }
     governed = [name for name in owners if name != "namesake"]

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tidegate_operator.api.metadata import DEFAULT_NAMESPACE
+from tidegate_operator.api.workloads import TARGETS
 from tidegate_operator.compile.diagnostics import FieldPath
 from tidegate_operator.index.snapshot import Namespace, Workload
 from tidegate_policy.model import ObjectRef
 
 _TEMPLATES: Final[Mapping[tuple[str, str], FieldPath]] = {
     ("", "Pod"): (),
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("batch", "Job"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+    **{(kind.group, kind.name): kind.template for kind in TARGETS.values()},
 }
 """Where a workload, by group and kind, describes its pods."""
 

@@ -10,33 +10,21 @@ from tidegate_operator.api.fields import APIGroup, Items, KindName, ObjectName
 from tidegate_operator.api.rules import PolicyRules, PoolReference
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
+from tidegate_operator.api.workloads import TARGETS, qualified_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class TargetKind(StrEnum):
-    """Kinds of objects that a policy can be attached to."""
+    """Kinds of objects that a policy can be attached to and that are no workloads (of which there is a table)."""
 
     NAMESPACE = "Namespace"
     SERVICE_ACCOUNT = "ServiceAccount"
-    DEPLOYMENT = "Deployment"
-    STATEFUL_SET = "StatefulSet"
-    DAEMON_SET = "DaemonSet"
-    JOB = "Job"
-    CRON_JOB = "CronJob"
 
 
 OWN_GROUPS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        TargetKind.NAMESPACE: "",
-        TargetKind.SERVICE_ACCOUNT: "",
-        TargetKind.DEPLOYMENT: "apps",
-        TargetKind.STATEFUL_SET: "apps",
-        TargetKind.DAEMON_SET: "apps",
-        TargetKind.JOB: "batch",
-        TargetKind.CRON_JOB: "batch",
-    }
+    {kind.value: "" for kind in TargetKind} | {kind.name: kind.group for kind in TARGETS.values()}
 )
 """The kinds that need no group, and the group that they have."""
 
@@ -56,7 +44,7 @@ class TargetReference(Section):
     rules: ClassVar[tuple[Rule[TargetReference], ...]] = (
         Rule(
             holds=lambda self: self.group != "" or self.kind in OWN_GROUPS,
-            cel=f"(has(self.group) && self.group != '') || self.kind in {[*map(str, OWN_GROUPS)]}",
+            cel=f"(has(self.group) && self.group != '') || self.kind in {[*OWN_GROUPS]}",
             message=f"without a group the kind is one of {_KNOWN}; an object of another API group names that too",
             field="kind",
         ),
@@ -65,9 +53,7 @@ class TargetReference(Section):
     @property
     def qualified_kind(self) -> str:
         """The kind, with its group where it has another one than Kubernetes' own kind of that name: `Rollout.argoproj.io`."""
-        if not self.group or OWN_GROUPS.get(self.kind) == self.group:
-            return self.kind
-        return f"{self.kind}.{self.group}"
+        return qualified_kind(self.group, self.kind)
 
 
 class AIPolicySpec(PolicyRules):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
+from tidegate_operator.api.workloads import WORKLOADS
 from tidegate_operator.cluster.client import METADATA, ClusterClient, object_path
 from tidegate_operator.index.pods import Owner, controller_of, template_labels
 from tidegate_operator.index.snapshot import Workload
@@ -17,17 +18,6 @@ from tidegate_operator.index.snapshot import Workload
 AT_ONCE: Final = 4
 MAX_PER_ROUND: Final = 64
 """Targets that are looked up in one round; the others have their turn in the next."""
-
-_PLURALS: Final[Mapping[str, tuple[str, str]]] = {
-    "ReplicaSet": ("apps/v1", "replicasets"),
-    "Deployment": ("apps/v1", "deployments"),
-    "StatefulSet": ("apps/v1", "statefulsets"),
-    "DaemonSet": ("apps/v1", "daemonsets"),
-    "Job": ("batch/v1", "jobs"),
-    "CronJob": ("batch/v1", "cronjobs"),
-}
-TARGET_KINDS: Final = frozenset(_PLURALS) - {"ReplicaSet"}
-"""Kinds of targets that have a pod template."""
 
 
 class TargetName(NamedTuple):
@@ -58,10 +48,10 @@ class Owners:
         Raises:
             ClusterError: it could not be asked.
         """
-        api, plural = _PLURALS[owner.kind]
+        kind = WORKLOADS[owner.kind]
         async with self._turns:
             document = await self._client.find(
-                object_path(api, plural, namespace, owner.name), accept=METADATA
+                object_path(kind.api, kind.plural, namespace, owner.name), accept=METADATA
             )
         if document is None or document["metadata"]["uid"] != owner.uid:
             return None
@@ -100,12 +90,12 @@ class Owners:
         return is_changed
 
     async def _look_up(self, name: TargetName) -> Workload | None:
-        api, plural = _PLURALS[name.kind]
+        kind = WORKLOADS[name.kind]
         async with self._turns:
-            document = await self._client.find(object_path(api, plural, name.namespace, name.name))
+            document = await self._client.find(object_path(kind.api, kind.plural, name.namespace, name.name))
         if document is None:
             return None
-        template = _template(name.kind, document)
+        template = _at(document, kind.template)
         labels = (template.get("metadata") or {}).get("labels") or {}
         return Workload(
             namespace=name.namespace,
@@ -116,9 +106,7 @@ class Owners:
         )
 
 
-def _template(kind: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    spec = document.get("spec") or {}
-    if kind == "CronJob":
-        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    template: Mapping[str, Any] = spec.get("template") or {}
-    return template
+def _at(document: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    for part in path:
+        document = document.get(part) or {}
+    return document

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tidegate_operator.api.generated import run
 from tidegate_operator.api.kinds import GROUP, KINDS
+from tidegate_operator.api.workloads import TOPMOST, WORKLOADS, WorkloadKind
 from tidegate_operator.api.yamltext import to_yaml
 from tidegate_operator.cluster.last_good import shard_names
 from tidegate_operator.cluster.lease import LEASE_NAME
@@ -74,6 +75,10 @@ class Account:
     at_home: tuple[Right, ...] = ()
 
 
+def _plurals(group: str, kinds: Mapping[str, WorkloadKind]) -> tuple[str, ...]:
+    return tuple(sorted(kind.plural for kind in kinds.values() if kind.group == group))
+
+
 OPERATOR: Final = Account(
     name=OWN_NAME,
     everywhere=(
@@ -95,22 +100,25 @@ OPERATOR: Final = Account(
             why="what made a pod's ReplicaSet, and whether a target without pods exists",
             verbs=("get",),
             group="apps",
-            resources=("daemonsets", "deployments", "replicasets", "statefulsets"),
+            resources=_plurals("apps", WORKLOADS),
         ),
         Right(
             why="what made a pod's Job, and whether a target without pods exists",
             verbs=("get",),
             group="batch",
-            resources=("cronjobs", "jobs"),
+            resources=_plurals("batch", WORKLOADS),
         ),
         Right(
             why="whether workloads have opted in whose pods have no sidecar; metadata alone is asked for",
             verbs=("list",),
             group="apps",
-            resources=("daemonsets", "deployments", "statefulsets"),
+            resources=_plurals("apps", TOPMOST),
         ),
         Right(
-            why="the same of those that make Jobs", verbs=("list",), group="batch", resources=("cronjobs",)
+            why="the same of those that make Jobs",
+            verbs=("list",),
+            group="batch",
+            resources=_plurals("batch", TOPMOST),
         ),
         Right(
             why="whom the API server trusts when it calls the injector; who may patch it may change all of it, so it is "

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from tidegate_operator.api.workloads import WORKLOADS, NameEnding, maker_by_name
 from tidegate_operator.index.pods import Owner, controller_of, is_injected
 from tidegate_operator.index.snapshot import Namespace, Workload
 from tidegate_operator.inject.configuration import SYSTEM_NAMESPACES
@@ -19,7 +20,9 @@ from tidegate_operator.inject.optin import Choice, choice_of
 MAX_WORKLOADS: Final = 20_000
 """Workloads that are kept apart in one count; each is some five hundred bytes."""
 
-_TEMPLATE_HASH: Final = "pod-template-hash"
+_NUMBERING: Final = frozenset(
+    kind.maker for kind in WORKLOADS.values() if kind.name_ending is NameEnding.NUMBER
+)
 
 
 class WorkloadName(NamedTuple):
@@ -84,7 +87,8 @@ class Count:
         self._words: dict[WorkloadName, Choice] = {}
         self.with_asking_workloads: set[str] = set()
         """Namespaces with workloads that ask for sidecars: elsewhere nobody has to know what a pod belongs to."""
-        self._cron_jobs: set[tuple[str, str]] = set()
+        self._makers: set[WorkloadName] = set()
+        """Those that number what they make."""
         self.lacking: dict[WorkloadName, Lack] = {}
         self.pods = 0
         """Without a sidecar that was asked for."""
@@ -100,8 +104,8 @@ class Count:
                 self._words[name] = choice
             if choice is Choice.ENABLED:
                 self.with_asking_workloads.add(name.namespace)
-            if kind == "CronJob":
-                self._cron_jobs.add((name.namespace, name.name))
+            if kind in _NUMBERING:
+                self._makers.add(name)
 
     def take_pods(self, documents: Iterable[Document]) -> None:
         """A page of pods that have not ended, as metadata."""
@@ -140,20 +144,17 @@ class Count:
             self.left_out += 1
 
     def _workload(self, pod: Document, owner: Owner | None) -> WorkloadName:
-        """What a pod belongs to. Of the maker of its maker only the name is there, which is made by rules that stand fast."""
+        """What a pod belongs to. Of the maker of its maker only the name is there."""
         namespace = str(pod["metadata"]["namespace"])
         if owner is None or owner.kind == "Node":
             return WorkloadName(namespace, "Pod", str(pod["metadata"]["name"]))
-        kind, name = owner.qualified_kind, owner.name
-        if kind == "ReplicaSet":
-            suffix = f"-{labels_of(pod).get(_TEMPLATE_HASH, '')}"
-            if suffix != "-" and name.endswith(suffix):
-                kind, name = "Deployment", name.removesuffix(suffix)
-        elif kind == "Job":
-            above, _, number = name.rpartition("-")
-            if number.isdigit() and (namespace, above) in self._cron_jobs:
-                kind, name = "CronJob", above
-        return WorkloadName(namespace, kind, name)
+        own = WorkloadName(namespace, owner.qualified_kind, owner.name)
+        above = maker_by_name(own.kind, own.name, labels_of(pod))
+        if above is None:
+            return own
+        maker = WorkloadName(namespace, *above)
+        # people number their own Jobs too
+        return own if maker.kind in _NUMBERING and maker not in self._makers else maker
 
 
 def injected_pods(by_workload: Mapping[Workload, Iterable[object]]) -> dict[WorkloadName, int]:

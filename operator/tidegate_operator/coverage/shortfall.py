@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from tidegate_operator.api.workloads import WORKLOADS, Renewal
 from tidegate_operator.coverage.count import Lack, WorkloadName
 from tidegate_operator.inject.decide import UNPROTECTED, Deny, DenyReason, Skip, decide
 from tidegate_operator.inject.document import Document
@@ -68,19 +69,20 @@ def note(name: WorkloadName, lack: Lack, injected: int, finding: Finding) -> str
 
 def _advice(name: WorkloadName) -> str:
     namespace, kind, own = name
-    match kind:
-        case "Deployment" | "StatefulSet" | "DaemonSet":
+    if kind == "Pod":
+        return "create the pod anew"
+    known = WORKLOADS.get(kind)
+    match known.renewal if known is not None else Renewal.OWNER:
+        case Renewal.ROLLOUT:
             return f"restart them: kubectl -n {namespace} rollout restart {kind.lower()}/{own}"
-        case "CronJob":
+        case Renewal.NEXT_RUN:
             return (
                 "these end as they are; so that the next Jobs get one: "
-                f"kubectl -n {namespace} annotate --overwrite cronjob/{own} {INJECT}={Choice.ENABLED}"
+                f"kubectl -n {namespace} annotate --overwrite {kind.lower()}/{own} {INJECT}={Choice.ENABLED}"
             )
-        case "Job":
-            return "a Job's pods stay as they are: create the Job anew"
-        case "Pod":
-            return "create the pod anew"
-        case _:
+        case Renewal.RECREATE:
+            return f"a {kind}'s pods stay as they are: create the {kind} anew"
+        case Renewal.OWNER:
             return f"delete them, and their {kind} makes new ones"
 
 

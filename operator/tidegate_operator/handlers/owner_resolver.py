@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tidegate_operator.api.aipolicy import AIPolicySpec
+from tidegate_operator.api.workloads import TARGETS
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.cluster.owners import TARGET_KINDS, Owners, TargetName
+from tidegate_operator.cluster.owners import Owners, TargetName
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.objects import Change
 from tidegate_operator.index.pods import Owner, Pods
@@ -118,6 +119,6 @@ class OwnerResolver:
                 targets[held.ref] = tuple(
                     TargetName(held.ref.namespace, target.qualified_kind, target.name)
                     for target in spec.target_refs or ()
-                    if target.qualified_kind in TARGET_KINDS
+                    if target.qualified_kind in TARGETS
                 )
         return targets

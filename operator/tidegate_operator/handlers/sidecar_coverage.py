@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from tidegate_operator.api.workloads import TOPMOST
 from tidegate_operator.cluster.client import METADATA, METADATA_LIST, ClusterClient, object_path
 from tidegate_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from tidegate_operator.cluster.events import Event, EventType, event_document, post
@@ -28,12 +29,6 @@ _log = logging.getLogger(__name__)
 IDLE_S: Final = 1.0
 """How often a replica that does not lead looks whether it does."""
 
-_LISTED: Final[Mapping[str, tuple[str, str]]] = {
-    "CronJob": ("batch/v1", "cronjobs"),
-    "Deployment": ("apps/v1", "deployments"),
-    "StatefulSet": ("apps/v1", "statefulsets"),
-    "DaemonSet": ("apps/v1", "daemonsets"),
-}
 MAX_NAMESPACES: Final = 64
 """Namespaces that are counted again in one round; the others have their turn in the next."""
 
@@ -177,9 +172,10 @@ class SidecarCoverage:
 
     async def _count(self, count: Count, namespace: str) -> None:
         """Count one namespace; empty: all of them."""
-        for kind, (api, plural) in _LISTED.items():
-            async for page in self.client.pages(object_path(api, plural, namespace), accept=METADATA_LIST):
-                count.take_workloads(kind, page)
+        for kind in TOPMOST.values():
+            collection = object_path(kind.api, kind.plural, namespace)
+            async for page in self.client.pages(collection, accept=METADATA_LIST):
+                count.take_workloads(kind.name, page)
         path = object_path("v1", "pods", namespace)
         pages = self.client.pages(path, labels=BARE, fields=NOT_ENDED, accept=METADATA_LIST)
         async for page in pages:
@@ -218,12 +214,13 @@ class SidecarCoverage:
     async def _regarding(self, name: WorkloadName, lack: Lack) -> _Regarding | None:
         """What the event is about; None when it is gone."""
         ref = ObjectRef(kind=name.kind, namespace=name.namespace, name=name.name)
-        if name.kind in _LISTED:
-            api, plural = _LISTED[name.kind]
+        if (kind := TOPMOST.get(name.kind)) is not None:
             workload = await self.client.find(
-                object_path(api, plural, name.namespace, name.name), accept=METADATA
+                object_path(kind.api, kind.plural, name.namespace, name.name), accept=METADATA
             )
-            return None if workload is None else _Regarding(ref=ref, uid=workload["metadata"]["uid"], api=api)
+            if workload is None:
+                return None
+            return _Regarding(ref=ref, uid=workload["metadata"]["uid"], api=kind.api)
         owner = lack.sample.owner
         if owner is None or name.kind == "Pod":
             return _Regarding(ref=ref, uid=lack.sample.uid, api="v1")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate_operator.api.workloads import WORKLOADS, qualified_kind
 from tidegate_operator.index.snapshot import Workload
 
 INJECTED_LABEL: Final = "tidegate.dev/injected"
@@ -22,19 +23,6 @@ SIDECAR_CONTAINER: Final = "tidegate-sidecar"
 
 MAX_IDLE_OWNERS: Final = 20_000
 """Answers about owners that no pod has at the moment: of these, the ones used last are kept; each is some two hundred bytes."""
-
-_PASSED_ON = ("ReplicaSet", "Job")
-"""Kinds that are usually made by another one, which is then the workload."""
-
-_OWN_GROUPS: Final[Mapping[str, str]] = {
-    "CronJob": "batch",
-    "DaemonSet": "apps",
-    "Deployment": "apps",
-    "Job": "batch",
-    "ReplicaSet": "apps",
-    "StatefulSet": "apps",
-}
-"""Kubernetes' own kinds: one of the same name in another group is something else."""
 
 _PER_POD_LABELS: Final = frozenset(
     {
@@ -70,7 +58,7 @@ class Owner:
     def qualified_kind(self) -> str:
         """The kind, with its group where it is neither Kubernetes' own nor of the core: `StatefulSet.apps.kruise.io`."""
         group, slash, _ = self.api.partition("/")
-        return self.kind if not slash or _OWN_GROUPS.get(self.kind) == group else f"{self.kind}.{group}"
+        return qualified_kind(group if slash else "", self.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +236,8 @@ class Pods:
             del self._owners[gone]
 
     def _needs_look_up(self, owner: Owner) -> bool:
-        return owner.qualified_kind in _PASSED_ON and owner.uid not in self._owners
+        own = WORKLOADS.get(owner.qualified_kind)
+        return own is not None and own.maker != "" and owner.uid not in self._owners
 
 
 def workload_of(pod: Pod, above: Owner | None) -> Workload:

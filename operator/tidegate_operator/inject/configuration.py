@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tidegate_operator.api.workloads import TARGETS
 from tidegate_operator.inject import expressions
 from tidegate_operator.inject.names import INJECT
 from tidegate_operator.inject.optin import Choice
@@ -24,7 +25,6 @@ WEBHOOK_PORT: Final = 9443
 TIMEOUT_S: Final = 5
 
 _NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
-_APPS: Final = ("deployments", "statefulsets", "daemonsets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,24 +146,7 @@ def entries() -> tuple[Matching, ...]:
             conditions={"says-nothing": expressions.says_nothing()},
             selector=(opted_in,),
         ),
-        Matching(
-            name="workloads",
-            path=Entry.WORKLOADS,
-            rules=(_rule("apps", _APPS, "CREATE", "UPDATE"),),
-            conditions=alive | {"is-to-be-followed": expressions.is_to_be_followed("Deployment")},
-        ),
-        Matching(
-            name="new-jobs",
-            path=Entry.WORKLOADS,
-            rules=(_rule("batch", ("jobs",), "CREATE"),),
-            conditions={"is-to-be-followed": expressions.is_to_be_followed("Job")},
-        ),
-        Matching(
-            name="cronjobs",
-            path=Entry.WORKLOADS,
-            rules=(_rule("batch", ("cronjobs",), "CREATE", "UPDATE"),),
-            conditions=alive | {"is-to-be-followed": expressions.is_to_be_followed("CronJob")},
-        ),
+        *(_followed(name) for name in dict.fromkeys(kind.webhook for kind in TARGETS.values())),
         # These two only tell people something: nothing waits for them when the injector is down.
         Matching(
             name="jobs",
@@ -179,6 +162,20 @@ def entries() -> tuple[Matching, ...]:
             conditions=alive | {"is-mislabelled": expressions.is_mislabelled()},
             policy="Ignore",
         ),
+    )
+
+
+def _followed(name: str) -> Matching:
+    """The entry for those kinds of workloads that name it: of one group, with the template in one place."""
+    kinds = [kind for kind in TARGETS.values() if kind.webhook == name]
+    kind = kinds[0]
+    operations = ("CREATE",) if kind.has_fixed_template else ("CREATE", "UPDATE")
+    alive = {} if kind.has_fixed_template else {"is-not-being-deleted": expressions.IS_NOT_BEING_DELETED}
+    return Matching(
+        name=name,
+        path=Entry.WORKLOADS,
+        rules=(_rule(kind.group, [it.plural for it in kinds], *operations),),
+        conditions=alive | {"is-to-be-followed": expressions.is_to_be_followed(kind.name)},
     )
 
 

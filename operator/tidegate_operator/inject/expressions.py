@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tidegate_operator.api.workloads import TARGETS
 from tidegate_operator.inject.names import COPIED, INJECT
 from tidegate_operator.inject.optin import Choice
 from tidegate_operator.inject.workloads import TEMPLATES
@@ -54,7 +55,7 @@ def is_to_be_followed(kind: str) -> str:
             f"({own}) ? m != {_ABSENT} : (m != w || a != w)",
         ),
     )
-    if kind == "Job":
+    if TARGETS[kind].maker:
         differs = f"w != {_ABSENT} && {differs}"
     return _with_words("object", f"{_is_wrong()} || {_let('w', _chosen(), differs)}")
 

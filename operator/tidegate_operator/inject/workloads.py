@@ -10,19 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate_operator.api.workloads import TARGETS
 from tidegate_operator.inject.decide import UNPROTECTED, Deny, DenyReason, Skip, decide
 from tidegate_operator.inject.document import Document, annotations_of, labels_of, part
 from tidegate_operator.inject.names import COPIED, INJECT, OVERRIDES
 from tidegate_operator.inject.optin import Choice, WrongChoice, choice_of
 from tidegate_operator.inject.template import Template
 
-TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "Job": ("spec", "template"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-}
+TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {name: kind.template for name, kind in TARGETS.items()}
 """Kinds of workloads, and where each has its pod template."""
 
 
@@ -55,8 +50,8 @@ def follow(kind: str, workload: Document, before: Document | None, template: Tem
             return Copied(workload=dict(workload), warnings=(choice.message,))
         return Deny(DenyReason.WRONG_INJECT, choice.message)
     path = TEMPLATES[kind]
-    # A Job that says nothing was made of a CronJob, whose copy is already where it belongs.
-    if not part(workload, *path) or (kind == "Job" and choice is None):
+    # What says nothing and is made by another kind has got the copy with its template.
+    if not part(workload, *path) or (TARGETS[kind].maker and choice is None):
         return Copied(workload=dict(workload))
     told = part(workload, *path)
     found = _marked(told, choice)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tidegate_operator.api.aipolicy import AIPolicySpec, TargetKind
 from tidegate_operator.api.selectors import LabelSelector
 from tidegate_operator.api.stored import Stored
+from tidegate_operator.api.workloads import maker_by_name
 from tidegate_operator.index.objects import Held
 from tidegate_operator.index.pods import controller_of, is_injected, template_labels
 from tidegate_operator.index.snapshot import Workload
@@ -19,8 +20,6 @@ from tidegate_policy.model import ObjectRef
 
 PODS = "pods"
 """Kind of a `Place` that a policy's own selector describes."""
-
-_TEMPLATE_HASH = "pod-template-hash"
 
 
 class Place(NamedTuple):
@@ -119,14 +118,12 @@ class Tally:
 
 
 def _makers(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What made a pod, and what made that: of the latter only the name is there, which is made by rules that stand fast."""
+    """What made a pod, and what made that: of the latter only the name is there."""
     owner = controller_of(document)
     if owner is None:
         return
     kind, name = owner.qualified_kind, owner.name
     yield kind, name
-    above, _, suffix = name.rpartition("-")
-    if kind == "ReplicaSet" and suffix == (document["metadata"].get("labels") or {}).get(_TEMPLATE_HASH):
-        yield TargetKind.DEPLOYMENT.value, above
-    elif kind == "Job" and suffix.isdigit():
-        yield TargetKind.CRON_JOB.value, above
+    above = maker_by_name(kind, name, document["metadata"].get("labels") or {})
+    if above is not None:
+        yield above

@@ -19,7 +19,7 @@ from tidegate_cli.positions import Flaw, Node
 from tidegate_cli.problems import Problem, in_order
 from tidegate_operator.api.parse import is_ours, parse_object
 from tidegate_operator.compile.diagnostics import Diagnostic, FieldPath, Severity, format_path
-from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Stored, Workload, by_kind
 from tidegate_policy.model import ObjectRef
 
 
@@ -102,7 +102,7 @@ class _Reader:
 
     problems: list[Problem]
     places: dict[ObjectRef, Place] = field(default_factory=dict)
-    stored: dict[str, list[Any]] = field(default_factory=dict)
+    stored: list[Stored[Any]] = field(default_factory=list)
     namespaces: list[Namespace] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -128,10 +128,7 @@ class _Reader:
     def finish(self) -> Manifests:
         """All that was read."""
         snapshot = Snapshot(
-            pools=tuple(self.stored.get("ProviderPool", ())),
-            policies=tuple(self.stored.get("AIPolicy", ())),
-            cluster_policies=tuple(self.stored.get("ClusterAIPolicy", ())),
-            credentials=tuple(self.stored.get("ProviderCredential", ())),
+            stored=by_kind(self.stored),
             namespaces=tuple(self.namespaces),
             workloads=tuple(self.workloads),
         )
@@ -140,7 +137,7 @@ class _Reader:
             places=self.places,
             problems=in_order(self.problems),
             objects=self.objects,
-            invalid=frozenset(it.ref for kind in self.stored.values() for it in kind if it.problem),
+            invalid=frozenset(it.ref for it in self.stored if it.problem),
             left_out=tuple(self.left_out),
         )
 
@@ -177,7 +174,7 @@ class _Reader:
             for problem in parsed.problems
         ]
         if parsed.stored is not None and self._is_new(parsed.stored.ref, place):
-            self.stored.setdefault(parsed.stored.ref.kind, []).append(parsed.stored)
+            self.stored.append(parsed.stored)
 
     def _cluster_object(self, place: Place) -> None:
         found = read_cluster_object(place.root.value)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from tidegate_operator.api.kinds import WATCHED
 from tidegate_operator.cluster.client import Access, Clients
 from tidegate_operator.cluster.discovery import wait_for_kinds
 from tidegate_operator.cluster.elector import Elector
@@ -34,7 +35,6 @@ from tidegate_operator.handlers.seal_keeper import SealKeeper
 from tidegate_operator.handlers.sidecar_coverage import SidecarCoverage
 from tidegate_operator.handlers.status_reporter import WRITERS, StatusReporter
 from tidegate_operator.handlers.watch_supervisor import WatchSupervisor
-from tidegate_operator.index.objects import WATCHED
 from tidegate_operator.settings import Settings
 from tidegate_operator.telemetry.health import Health, HealthServer
 from tidegate_operator.telemetry.metrics import Metrics
@@ -84,7 +84,7 @@ class Operator:
                 retry_ms=settings.lease.retry_ms,
             ),
             metrics=self._metrics,
-            kinds=frozenset(WATCHED),
+            kinds=frozenset(kind.name for kind in WATCHED.values() if kind.is_compiled),
             on_change=self._lease_changed,
         )
         dependencies = Dependencies(

@@ -13,6 +13,7 @@ import pytest
 from tidegate_cli.documents import read_documents
 from tidegate_cli.files import MAX_FILES
 from tidegate_cli.manifests import load
+from tidegate_operator.api.aipolicy import AI_POLICY
 from tidegate_operator.index.snapshot import Namespace, Workload
 from tidegate_policy.model import ObjectRef
 
@@ -139,7 +140,7 @@ def test_a_folder_with_more_files_than_anyone_writes_is_refused(write: Write) ->
 
 def test_the_time_of_creation_is_read(write: Write, policy: str) -> None:
     write("a.yaml", policy.replace("{name: chat}", "{name: chat, creationTimestamp: 2026-01-02T03:04:05Z}"))
-    assert load([Path()]).snapshot.policies[0].created == "2026-01-02T03:04:05Z"
+    assert load([Path()]).snapshot.of(AI_POLICY)[0].created == "2026-01-02T03:04:05Z"
 
 
 SCALARS = {

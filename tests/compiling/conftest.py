@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ruamel.yaml import YAML
 
-from tidegate_operator.api.kinds import API_VERSION
+from tidegate_operator.api.kinds import API_VERSION, KINDS
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.compile.compiler import compile_snapshot, implied_workloads
 from tidegate_operator.compile.diagnostics import format_path
@@ -50,10 +50,7 @@ def read() -> Callable[[str], Snapshot]:
                 assert item is not None
             found.setdefault(kind, []).append(item)
         return Snapshot(
-            pools=tuple(found.get("ProviderPool", ())),
-            policies=tuple(found.get("AIPolicy", ())),
-            cluster_policies=tuple(found.get("ClusterAIPolicy", ())),
-            credentials=tuple(found.get("ProviderCredential", ())),
+            stored={kind: tuple(found[kind]) for kind in KINDS if kind in found},
             namespaces=tuple(found.get("Namespace", ())),
             workloads=tuple(found.get("Workload", ())),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tidegate_operator.api.aipolicy import AI_POLICY
 from tidegate_operator.compile.compiler import compile_snapshot
 from tidegate_policy.model import CompiledConfig, Denial, DenialCode, ObjectRef
 
@@ -114,8 +115,8 @@ def test_when_no_pool_is_left_the_reason_says_why(compiled: Compile) -> None:
 def test_an_object_whose_last_valid_form_is_in_force_says_so(read: Callable[[str], Snapshot]) -> None:
     """A bad edit of a good object denies nobody."""
     snapshot = read(CHAT + policy("poolRefs: [{name: chat}]"))
-    edited = tuple(replace(stored, problem="spec.mode: no") for stored in snapshot.policies)
-    compilation = compile_snapshot(replace(snapshot, policies=edited))
+    edited = tuple(replace(stored, problem="spec.mode: no") for stored in snapshot.of(AI_POLICY))
+    compilation = compile_snapshot(replace(snapshot, stored={**snapshot.stored, AI_POLICY.name: edited}))
     assert only(compilation).denials == ()
     (diagnostic,) = compilation.diagnostics
     assert diagnostic.message == "the newest form is not in force, the last valid one is: spec.mode: no"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from itertools import zip_longest
 from typing import Any
@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tidegate_operator.api.aipolicy import AI_POLICY
 from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.compiler import Compiler, compile_snapshot
-from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Stored, Workload, by_kind
 from tidegate_policy.wire import encode
 
 SPECS = """
@@ -54,7 +55,7 @@ def specs() -> dict[str, list[object]]:
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """Objects that refer to each other, with conflicts, gaps, invalid ones, and now and then a name twice."""
-    stored: dict[str, list[object]] = {}
+    stored: list[Stored[Any]] = []
     for kind, choices in specs().items():
         for spec in draw(st.lists(st.sampled_from(choices), max_size=6)):
             metadata = {"name": draw(st.sampled_from(["one", "two", "three"]))}
@@ -63,7 +64,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             if created := draw(st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"])):
                 metadata["creationTimestamp"] = created
             document = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-            stored.setdefault(kind, []).append(parse_object(document).stored)
+            parsed = parse_object(document).stored
+            assert parsed is not None
+            stored.append(parsed)
     workloads = st.builds(
         Workload,
         namespace=st.sampled_from(["ai", "team-a"]),
@@ -73,10 +76,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         service_account=st.sampled_from(["default", "bot"]),
     )
     return Snapshot(
-        pools=tuple(stored.get("ProviderPool", ())),  # type: ignore[arg-type]
-        policies=tuple(stored.get("AIPolicy", ())),  # type: ignore[arg-type]
-        cluster_policies=tuple(stored.get("ClusterAIPolicy", ())),  # type: ignore[arg-type]
-        credentials=tuple(stored.get("ProviderCredential", ())),  # type: ignore[arg-type]
+        stored=by_kind(stored),
         namespaces=(
             Namespace(name="team-a", labels={"team": "a"}),
             Namespace(name="ai"),
@@ -95,15 +95,25 @@ def histories(draw: st.DrawFn) -> list[Snapshot]:
     one, other = draw(snapshots()), draw(snapshots())
     steps = []
     for _ in range(draw(st.integers(2, 4))):
-        found: dict[str, tuple[Any, ...]] = {}
-        for field in fields(Snapshot):
-            forms = zip_longest(getattr(one, field.name), getattr(other, field.name))
+
+        def mixed(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
             # mostly the first form, so that steps differ little
-            chosen = [(*pair, None)[draw(st.sampled_from([0, 0, 0, 0, 0, 1, 2]))] for pair in forms]
-            found[field.name] = tuple(
-                replace(it) if draw(st.booleans()) else it for it in chosen if it is not None
+            chosen = [
+                (*pair, None)[draw(st.sampled_from([0, 0, 0, 0, 0, 1, 2]))]
+                for pair in zip_longest(first, second)
+            ]
+            return tuple(replace(it) if draw(st.booleans()) else it for it in chosen if it is not None)
+
+        steps.append(
+            Snapshot(
+                stored={
+                    kind: mixed(one.stored.get(kind, ()), other.stored.get(kind, ()))
+                    for kind in sorted({*one.stored, *other.stored})
+                },
+                namespaces=mixed(one.namespaces, other.namespaces),
+                workloads=mixed(one.workloads, other.workloads),
             )
-        steps.append(Snapshot(**found))
+        )
     return steps
 
 
@@ -159,10 +169,10 @@ def test_no_configuration_waits_for_advice_and_advice_that_was_left_off_is_the_s
 @given(snapshot=snapshots(), data=st.data())
 def test_the_order_of_objects_changes_nothing(snapshot: Snapshot, data: st.DataObject) -> None:
     shuffled = Snapshot(
-        pools=tuple(data.draw(st.permutations(snapshot.pools))),
-        policies=tuple(data.draw(st.permutations(snapshot.policies))),
-        cluster_policies=tuple(data.draw(st.permutations(snapshot.cluster_policies))),
-        credentials=tuple(data.draw(st.permutations(snapshot.credentials))),
+        stored={
+            kind: tuple(data.draw(st.permutations(snapshot.stored[kind])))
+            for kind in data.draw(st.permutations(sorted(snapshot.stored)))
+        },
         namespaces=tuple(data.draw(st.permutations(snapshot.namespaces))),
         workloads=tuple(data.draw(st.permutations(snapshot.workloads))),
     )
@@ -189,8 +199,8 @@ def test_every_workload_has_a_configuration_and_every_refusal_a_reason(snapshot:
 @given(snapshot=snapshots())
 def test_an_object_of_another_namespace_changes_nothing_here(snapshot: Snapshot) -> None:
     """What a team writes reaches its own workloads alone; it can at most make its own namespace's pools unusable."""
-    own = [it for it in snapshot.policies if it.ref.namespace == "team-a"]
-    alone = compile_snapshot(replace(snapshot, policies=tuple(own)))
+    own = tuple(it for it in snapshot.of(AI_POLICY) if it.ref.namespace == "team-a")
+    alone = compile_snapshot(replace(snapshot, stored={**snapshot.stored, AI_POLICY.name: own}))
     together = compile_snapshot(snapshot)
     for workload, key in alone.workloads.items():
         if workload.namespace == "team-a":

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate_operator.api.aipolicy import AI_POLICY
 from tidegate_operator.api.selectors import LabelSelector
 from tidegate_operator.compile.compiler import compile_snapshot, implied_workloads
 from tidegate_operator.compile.implied import labels_for
@@ -97,7 +98,9 @@ def test_every_stand_in_meets_its_policy(read: Read) -> None:
     )
     snapshot = read(text)
     workloads = implied_workloads(snapshot)
-    compilation = compile_snapshot(Snapshot(policies=snapshot.policies, workloads=workloads))
+    compilation = compile_snapshot(
+        Snapshot(stored={AI_POLICY.name: snapshot.of(AI_POLICY)}, workloads=workloads)
+    )
     assert {ref.name for key in compilation.configs for ref in key.policies} == {"a", "b", "c"}
     assert not [it for it in compilation.diagnostics if it.reason == "TargetNotFound"]
 

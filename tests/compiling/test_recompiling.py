@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tidegate_operator.api.aipolicy import AI_POLICY
 from tidegate_operator.compile.compiler import Compiler, compile_snapshot, config_for
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.index.snapshot import Snapshot, Workload
@@ -122,9 +123,17 @@ def test_a_configuration_that_comes_out_the_same_is_the_same_object(read: Read) 
     compiler = Compiler()
     before = compiler.compile(snapshot)
     config, _ = found(before, "team-a/Deployment/chat")
-    policy = replace(snapshot.policies[0], created="2026-01-01T00:00:00Z", problem="it has a typing error")
+    policy = replace(
+        snapshot.of(AI_POLICY)[0], created="2026-01-01T00:00:00Z", problem="it has a typing error"
+    )
     another = Workload(namespace="team-a", kind="Deployment", name="another", labels={"app": "chat"})
-    after = compiler.compile(replace(snapshot, policies=(policy,), workloads=(*snapshot.workloads, another)))
+    after = compiler.compile(
+        replace(
+            snapshot,
+            stored={**snapshot.stored, AI_POLICY.name: (policy,)},
+            workloads=(*snapshot.workloads, another),
+        )
+    )
     assert after.diagnostics != before.diagnostics
     assert found(after, "team-a/Deployment/chat")[0] is config
     assert found(after, "team-a/Deployment/another")[0] is config
@@ -134,7 +143,7 @@ def test_only_the_last_snapshot_is_kept(read: Read) -> None:
     snapshot = read("\n---\n".join(ALL))
     specs = [
         weakref.ref(stored.spec)
-        for kind in (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
+        for kind in snapshot.stored.values()
         for stored in kind
         if stored.spec is not None
     ]

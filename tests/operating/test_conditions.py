@@ -42,13 +42,16 @@ def found(
         objects.seen(document["kind"], {**document, "metadata": metadata})
     pods = {CHAT: 2} if workloads is None else dict(workloads)
     snapshot = objects.snapshot(pods)
-    kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
-    in_force = frozenset(it.ref for kind in kinds for it in kind if it.spec is not None)
     known = Pods(governed=governed(objects.held.values(), pods), bare=bare or {})
-    found = gather(
-        compile_snapshot(snapshot), objects.held, in_force, sidecars or {}, known, missing_keys=missing_keys
+    gathered = gather(
+        compile_snapshot(snapshot),
+        objects.held,
+        snapshot.in_force,
+        sidecars or {},
+        known,
+        missing_keys=missing_keys,
     )
-    return {ref.name: status for ref, status in Memo().statuses(found).items()}
+    return {ref.name: status for ref, status in Memo().statuses(gathered).items()}
 
 
 def said(status: WantedStatus) -> dict[str, str]:

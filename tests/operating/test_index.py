@@ -1,13 +1,15 @@
 """The index holds the newest form of every object, whatever order news about it comes in."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate_testing.operators import policy, pool
 
-from tidegate_operator.index.objects import NAMESPACE, WATCHED, Change, Objects
+from tidegate_operator.api.kinds import NAMESPACE, POD, WATCHED
+from tidegate_operator.api.providerpool import PROVIDER_POOL
+from tidegate_operator.index.objects import Change, Objects
 from tidegate_policy.model import ObjectRef
 
 KIND = "AIPolicy"
@@ -131,8 +133,9 @@ def test_an_object_that_is_younger_than_a_list_is_not_missed_by_it() -> None:
 
 def test_all_kinds_have_to_be_listed() -> None:
     objects = Objects()
-    assert objects.unlisted == WATCHED
-    for kind in WATCHED:
+    kinds = tuple(kind for kind in WATCHED if kind != POD)
+    assert objects.unlisted == kinds
+    for kind in kinds:
         objects.relisted(kind, [], 1)
     assert objects.unlisted == ()
 
@@ -160,7 +163,7 @@ def test_an_invalid_form_has_the_last_good_spec_and_says_why() -> None:
     }
     objects.seen("ProviderPool", bad)
 
-    (stored,) = objects.snapshot(()).pools
+    (stored,) = objects.snapshot(()).of(PROVIDER_POOL)
     assert stored.spec is not None
     assert stored.generation == 1
     assert stored.problem is not None
@@ -171,5 +174,19 @@ def test_an_invalid_form_has_the_last_good_spec_and_says_why() -> None:
         "metadata": {**bad["metadata"], "uid": "another", "resourceVersion": "3", "generation": 1},
     }
     objects.seen("ProviderPool", recreated)
-    (stored,) = objects.snapshot(()).pools
+    (stored,) = objects.snapshot(()).of(PROVIDER_POOL)
     assert stored.spec is None
+
+
+def test_a_kind_that_is_not_compiled_has_no_version_no_last_good_form_and_no_place_in_a_snapshot() -> None:
+    """Sidecars are told of versions that something of theirs depends on, and of no others."""
+    report = replace(WATCHED[PROVIDER_POOL.name], is_compiled=False)
+    objects = Objects({**WATCHED, report.name: report})
+    document = pool("team")
+    document["metadata"] |= {"uid": "u-1", "resourceVersion": "7", "generation": 1}
+    assert objects.seen(report.name, document) is Change.STATUS
+    assert report.name not in objects.versions
+    assert report.name not in objects.snapshot(()).stored
+    assert len(objects.last_good) == 0
+    assert {ref.kind for ref in objects.held} == {report.name}
+    assert objects.gone(report.name, document) is Change.STATUS

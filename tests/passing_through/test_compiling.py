@@ -11,7 +11,7 @@ from tidegate_operator.api.kinds import API_VERSION
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.compile.compiler import Compiler, compile_snapshot, config_for
 from tidegate_operator.compile.unmatched import parse_base_urls, pass_through
-from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
+from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload, by_kind
 from tidegate_policy import wire
 from tidegate_policy.model import CompiledConfig, DenialCode, ProviderType
 
@@ -30,9 +30,7 @@ def policy(spec: dict[str, Any], kind: str = "AIPolicy") -> Any:
 
 
 def snapshot(*policies: Any) -> Snapshot:
-    own = tuple(it for it in policies if it.ref.kind == "AIPolicy")
-    cluster = tuple(it for it in policies if it.ref.kind == "ClusterAIPolicy")
-    return Snapshot(policies=own, cluster_policies=cluster, workloads=(CHAT, OTHER))
+    return Snapshot(stored=by_kind(policies), workloads=(CHAT, OTHER))
 
 
 def compiled(*policies: Any, workload: Workload = CHAT) -> CompiledConfig:

@@ -6,10 +6,26 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
+from tidegate_operator.api.conditions import ENFORCED
 from tidegate_operator.api.fields import APIGroup, Items, KindName, ObjectName
+from tidegate_operator.api.kind import (
+    ACCEPTED,
+    AGE,
+    DESIRED,
+    MODE,
+    PROGRAMMED,
+    READY,
+    REASON,
+    RESOLVED,
+    SUSPENDED,
+    Column,
+    Kind,
+    Scope,
+)
 from tidegate_operator.api.rules import PolicyRules, PoolReference
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
+from tidegate_operator.api.status import AIPolicyStatus
 from tidegate_operator.api.workloads import TARGETS, qualified_kind
 
 if TYPE_CHECKING:
@@ -81,3 +97,32 @@ class AIPolicySpec(PolicyRules):
             message="exactly one of targetRefs and selector says which workloads the policy applies to",
         ),
     )
+
+
+_TARGETS_COLUMN: Final = Column(
+    name="Targets",
+    path=".status.appliesTo",
+    description="What the policy applies to: its targets, or the labels of pods.",
+)
+AI_POLICY: Final = Kind(
+    name="AIPolicy",
+    plural="aipolicies",
+    short_name="aip",
+    scope=Scope.NAMESPACED,
+    description="What the AI calls of workloads in one namespace may do: models, pools, limits, identity.",
+    spec=AIPolicySpec,
+    status=AIPolicyStatus,
+    conditions=ENFORCED,
+    columns=(
+        READY,
+        PROGRAMMED,
+        DESIRED,
+        _TARGETS_COLUMN,
+        AGE,
+        REASON,
+        MODE,
+        SUSPENDED,
+        ACCEPTED,
+        RESOLVED,
+    ),
+)

@@ -109,7 +109,7 @@ class Polarity(StrEnum):
         return self.value
 
 
-_ENFORCED: Final[Mapping[ConditionType, Polarity]] = MappingProxyType(
+ENFORCED: Final[Mapping[ConditionType, Polarity]] = MappingProxyType(
     {
         ConditionType.ACCEPTED: Polarity.POSITIVE,
         ConditionType.RESOLVED_REFS: Polarity.POSITIVE,
@@ -118,19 +118,4 @@ _ENFORCED: Final[Mapping[ConditionType, Polarity]] = MappingProxyType(
         ConditionType.READY: Polarity.POSITIVE,
     }
 )
-
-CONDITIONS: Final[Mapping[str, Mapping[ConditionType, Polarity]]] = MappingProxyType(
-    {
-        "AIPolicy": _ENFORCED,
-        "ClusterAIPolicy": _ENFORCED,
-        "ProviderCredential": MappingProxyType(
-            {
-                ConditionType.ACCEPTED: Polarity.POSITIVE,
-                ConditionType.RESOLVED_REFS: Polarity.POSITIVE,
-                ConditionType.PROGRAMMED: Polarity.POSITIVE,
-                ConditionType.READY: Polarity.POSITIVE,
-            }
-        ),
-        "ProviderPool": _ENFORCED,
-    }
-)
+"""The conditions of a kind that sidecars enforce."""

@@ -57,7 +57,7 @@ class SchemaError(ValueError):
     """A model says something that a structural schema cannot, or does not say what it must."""
 
 
-def custom_resource_definition(kind: Kind) -> Schema:
+def custom_resource_definition(kind: Kind[Any]) -> Schema:
     """The CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -79,7 +79,7 @@ def custom_resource_definition(kind: Kind) -> Schema:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {} if kind.status is None else {"status": {}},
                     "additionalPrinterColumns": [_column(column) for column in kind.columns],
                     "schema": {"openAPIV3Schema": _root(kind)},
                 }
@@ -105,9 +105,8 @@ class _Generator(GenerateJsonSchema):
         return str(dft) if isinstance(dft, str) else None
 
 
-def _root(kind: Kind) -> Schema:
+def _root(kind: Kind[Any]) -> Schema:
     spec = _with_earlier(structural_schema(kind.spec, "spec"), EARLIER.get(kind.name, ()))
-    status = structural_schema(kind.status, "status") | {"default": {"observedGeneration": UNSEEN}}
     return {
         "description": kind.description,
         "type": "object",
@@ -121,9 +120,16 @@ def _root(kind: Kind) -> Schema:
             # the API server has its own schema for metadata, and allows no word more here
             "metadata": {"type": "object"},
             "spec": {**spec, "description": "What is wanted."},
-            "status": {**status, "description": "What became of it. Written by the operator alone."},
+            **_status(kind),
         },
     }
+
+
+def _status(kind: Kind[Any]) -> Schema:
+    if kind.status is None:
+        return {}
+    status = structural_schema(kind.status, "status") | {"default": {"observedGeneration": UNSEEN}}
+    return {"status": {**status, "description": "What became of it. Written by the operator alone."}}
 
 
 def _with_earlier(spec: Schema, spellings: Iterable[Earlier]) -> Schema:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
@@ -75,7 +75,7 @@ def parse_object(document: Mapping[str, object], *, is_settled: bool = False) ->
 
 
 def _stored(
-    kind: Kind, metadata: Metadata, spec: AnySpec | None, raw: object, problems: list[Problem]
+    kind: Kind[Any], metadata: Metadata, spec: AnySpec | None, raw: object, problems: list[Problem]
 ) -> Stored[AnySpec] | None:
     if not metadata.name or metadata.namespace is None:
         return None
@@ -113,7 +113,7 @@ def _kind_problem(document: Mapping[str, object]) -> Problem:
     return Problem(("kind",), f"expected one of {', '.join(known)}, found {describe(kind)}{suggestion}")
 
 
-def _read_spec(kind: Kind, raw: object, *, is_settled: bool) -> tuple[AnySpec | None, list[Problem]]:
+def _read_spec(kind: Kind[Any], raw: object, *, is_settled: bool) -> tuple[AnySpec | None, list[Problem]]:
     if raw is None:
         return None, [Problem(("spec",), "missing; this field is required")]
     problems: list[Problem] = []

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Final
 
+from tidegate_operator.api.conditions import ConditionType, Polarity
 from tidegate_operator.api.fields import EnvironmentVariable, SecretKey
+from tidegate_operator.api.kind import ACCEPTED, AGE, READY, REASON, SUSPENDED, Column, Kind, Scope
 from tidegate_operator.api.section import Rule, Section
+from tidegate_operator.api.status import ProviderCredentialStatus
 
 
 class SourceType(StrEnum):
@@ -64,3 +68,27 @@ class ProviderCredentialSpec(Section):
     """The kill switch: the key is not used. Default false."""
     source: CredentialSource
     """Where the key is found."""
+
+
+_SOURCE_COLUMN: Final = Column(
+    name="Source", path=".spec.source.type", description="Where the key comes from."
+)
+PROVIDER_CREDENTIAL: Final = Kind(
+    name="ProviderCredential",
+    plural="providercredentials",
+    short_name="pcred",
+    scope=Scope.NAMESPACED,
+    description="Where the key of a provider is found. The key itself never stands in an object.",
+    spec=ProviderCredentialSpec,
+    status=ProviderCredentialStatus,
+    conditions=MappingProxyType(
+        {
+            ConditionType.ACCEPTED: Polarity.POSITIVE,
+            ConditionType.RESOLVED_REFS: Polarity.POSITIVE,
+            ConditionType.PROGRAMMED: Polarity.POSITIVE,
+            ConditionType.READY: Polarity.POSITIVE,
+        }
+    ),
+    columns=(READY, _SOURCE_COLUMN, AGE, REASON, SUSPENDED, ACCEPTED),
+    when_suspended="its key is not used",
+)

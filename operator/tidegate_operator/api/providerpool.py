@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from pydantic import Field
 
 from tidegate_operator.api.baseurl import BaseURL, host_problem, is_private
+from tidegate_operator.api.conditions import ENFORCED, ConditionType
 from tidegate_operator.api.fields import (
     Entries,
     HeaderName,
@@ -22,9 +23,24 @@ from tidegate_operator.api.fields import (
     keys_cel,
 )
 from tidegate_operator.api.headers import NO_RESERVED_HEADERS_CEL, ONE_SPELLING_CEL, constant_header_problem
+from tidegate_operator.api.kind import (
+    ACCEPTED,
+    AGE,
+    DESIRED,
+    PROGRAMMED,
+    READY,
+    REASON,
+    RESOLVED,
+    SUSPENDED,
+    Column,
+    Kind,
+    Scope,
+    condition_column,
+)
 from tidegate_operator.api.problems import Problem
 from tidegate_operator.api.section import Rule, Section
 from tidegate_operator.api.selectors import LabelSelector
+from tidegate_operator.api.status import ProviderPoolStatus
 from tidegate_operator.api.traffic import CircuitBreaker, PolicyMaximum, Retry, Timeouts
 from tidegate_policy.model import ProviderType
 
@@ -259,3 +275,33 @@ class ProviderPoolSpec(Section):
                 ("policyMaximum", "retry", "maxAttempts"),
                 f"{most} is below the pool's own {self.retry.max_attempts}; a maximum is as high or higher",
             )
+
+
+_PROVIDERS_COLUMN: Final = Column(
+    name="Providers", path=".status.providerNames", description="The providers of the pool."
+)
+_DEGRADED_COLUMN: Final = condition_column(
+    ConditionType.DEGRADED, "Whether providers are out of order.", priority=1
+)
+PROVIDER_POOL: Final = Kind(
+    name="ProviderPool",
+    plural="providerpools",
+    short_name="pp",
+    scope=Scope.NAMESPACED,
+    description="Providers of models that can stand in for each other, and how calls reach them.",
+    spec=ProviderPoolSpec,
+    status=ProviderPoolStatus,
+    conditions=ENFORCED,
+    columns=(
+        READY,
+        PROGRAMMED,
+        DESIRED,
+        _PROVIDERS_COLUMN,
+        AGE,
+        REASON,
+        _DEGRADED_COLUMN,
+        SUSPENDED,
+        ACCEPTED,
+        RESOLVED,
+    ),
+)

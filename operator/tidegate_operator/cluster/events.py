@@ -14,8 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate_operator.api.conditions import CONDITIONS, ConditionReason, ConditionType
-from tidegate_operator.api.kinds import API_VERSION
+from tidegate_operator.api.conditions import ConditionReason, ConditionType
+from tidegate_operator.api.kinds import API_VERSION, KINDS
 from tidegate_operator.cluster.client import ClusterClient, object_path
 from tidegate_operator.status.merge import Transition
 from tidegate_policy.model import ObjectRef
@@ -72,7 +72,7 @@ def _is_bad(kind: str, condition: ConditionType, status: str, reason: str) -> bo
         return reason == ConditionReason.SUSPENDED
     if reason == ConditionReason.CONFLICTED:
         return True  # also where the rest of the object holds
-    return status != CONDITIONS[kind][condition].good and reason != ConditionReason.PENDING
+    return status != KINDS[kind].conditions[condition].good and reason != ConditionReason.PENDING
 
 
 def event_document(

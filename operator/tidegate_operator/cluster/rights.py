@@ -92,7 +92,7 @@ OPERATOR: Final = Account(
             why="conditions; the spec belongs to whoever wrote it",
             verbs=("patch",),
             group=GROUP,
-            resources=tuple(f"{kind.plural}/status" for kind in KINDS.values()),
+            resources=tuple(f"{kind.plural}/status" for kind in KINDS.values() if kind.status is not None),
         ),
         Right(why="policies choose namespaces by their labels", verbs=_READ, resources=("namespaces",)),
         Right(why="which pods have a sidecar, and whose they are", verbs=_READ, resources=("pods",)),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tidegate_operator.api.aipolicy import AIPolicySpec
-from tidegate_operator.api.clusteraipolicy import ClusterAIPolicySpec
+from tidegate_operator.api.aipolicy import AI_POLICY, AIPolicySpec
+from tidegate_operator.api.clusteraipolicy import CLUSTER_AI_POLICY, ClusterAIPolicySpec
+from tidegate_operator.api.kinds import KINDS
+from tidegate_operator.api.providercredential import PROVIDER_CREDENTIAL
+from tidegate_operator.api.providerpool import PROVIDER_POOL
 from tidegate_operator.api.stored import Stored
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_policy.model import ObjectRef
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 Policy = Stored[AIPolicySpec] | Stored[ClusterAIPolicySpec]
 
-POOL_KIND: Final = "ProviderPool"
+POOL_KIND: Final = PROVIDER_POOL.name
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
 """The API server gives it to every namespace, so selectors may rely on it in files too."""
@@ -66,8 +69,8 @@ def pool_references(policy: Policy) -> tuple[ObjectRef, ...]:
 def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
     """Arrange a snapshot, and say which objects of it are not in force."""
     policies: dict[ObjectRef, Policy] = {
-        **_once(snapshot.policies, findings),
-        **_once(snapshot.cluster_policies, findings),
+        **_once(snapshot.of(AI_POLICY), findings),
+        **_once(snapshot.of(CLUSTER_AI_POLICY), findings),
     }
     policies_in: dict[str, list[Policy]] = {}
     for policy in policies.values():
@@ -78,8 +81,8 @@ def look_up(snapshot: Snapshot, findings: Findings) -> Lookup:
     return Lookup(
         policies=policies,
         policies_in={namespace: tuple(found) for namespace, found in policies_in.items()},
-        pools=_by_namespace(_once(snapshot.pools, findings)),
-        credentials=_by_namespace(_once(snapshot.credentials, findings)),
+        pools=_by_namespace(_once(snapshot.of(PROVIDER_POOL), findings)),
+        credentials=_by_namespace(_once(snapshot.of(PROVIDER_CREDENTIAL), findings)),
         namespace_labels={
             it.name: {NAME_LABEL: it.name, **it.labels}
             for it in sorted(snapshot.namespaces, key=lambda it: (it.name, sorted(it.labels.items())))
@@ -118,7 +121,7 @@ def _report(stored: Stored[Any], findings: Findings) -> None:
         message = f"the newest form is not in force, the last valid one is: {problem}"
         findings.error(stored.ref, (), Reason.INVALID, message)
     if stored.spec.suspend:
-        what = "its key is not used" if stored.ref.kind == "ProviderCredential" else "calls are refused"
+        what = KINDS[stored.ref.kind].when_suspended
         findings.warning(stored.ref, ("spec", "suspend"), Reason.SUSPENDED, f"the kill switch is on: {what}")
 
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from tidegate_operator.index.objects import WATCHED, Change, Objects
+from tidegate_operator.api.kinds import POD, WATCHED
+from tidegate_operator.index.objects import Change, Objects
 from tidegate_operator.index.pods import Pods
-
-POD: Final = "Pod"
-KINDS: Final = (*WATCHED, POD)
-"""Everything that is watched."""
 
 
 class Marks:
@@ -72,7 +69,7 @@ class Index:
         self.pods = Pods() if pods is None else pods
         self.listed = asyncio.Event()
         """Set once all objects of every kind are known."""
-        self.told_versions = dict.fromkeys(KINDS, 0)
+        self.told_versions = dict.fromkeys(WATCHED, 0)
         """Newest resourceVersion per kind that the watch has told, lists of ours and answers to writes left aside."""
 
     @property

@@ -137,7 +137,7 @@ class Reconciler:
             gc.collect()
             gc.freeze()
         self.compiled = Compiled(
-            compilation=compilation, held=held, in_force=_in_force(snapshot), published=published
+            compilation=compilation, held=held, in_force=snapshot.in_force, published=published
         )
         self.board.publish(Edition(as_of=as_of, published_for=self.compiled.published_for))
         self.behind_since_ns = None
@@ -233,8 +233,3 @@ def _some(steps: Iterator[None]) -> bool:
     """In a thread: go on for a moment. Whether there are no further steps."""
     ends_s = time.perf_counter() + ADVISE_S
     return all(time.perf_counter() < ends_s for _ in steps)
-
-
-def _in_force(snapshot: Snapshot) -> frozenset[ObjectRef]:
-    kinds = (snapshot.pools, snapshot.policies, snapshot.cluster_policies, snapshot.credentials)
-    return frozenset(stored.ref for kind in kinds for stored in kind if stored.spec is not None)

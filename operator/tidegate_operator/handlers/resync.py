@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from tidegate_operator.api.kinds import NAMESPACE, POD
 from tidegate_operator.cluster.client import METADATA_LIST, Answer, ClusterClient
 from tidegate_operator.cluster.errors import ClusterError, UnstableListError
-from tidegate_operator.handlers.informer import POD, Index, Informer
+from tidegate_operator.handlers.informer import Index, Informer
 from tidegate_operator.handlers.watch_engine import INJECTED_PODS
-from tidegate_operator.index.objects import NAMESPACE
 from tidegate_operator.index.pods import NOT_ENDED
 from tidegate_operator.telemetry.metrics import Metrics
 

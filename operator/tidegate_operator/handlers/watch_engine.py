@@ -22,11 +22,9 @@ from typing import Any, Final
 import aiohttp
 import kopf
 
-from tidegate_operator.api.kinds import GROUP, VERSION
-from tidegate_operator.api.kinds import KINDS as OURS
+from tidegate_operator.api.kinds import WATCHED, Watched
 from tidegate_operator.cluster.liveness import Liveness
-from tidegate_operator.handlers.informer import POD, Informer
-from tidegate_operator.index.objects import NAMESPACE
+from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_runtime.loop import EventLoop
 
@@ -101,10 +99,8 @@ def registry(
     """
     handlers = kopf.OperatorRegistry()
     _register_login(handlers, login)
-    for kind in OURS.values():
-        _register(handlers, informer, liveness, kind.name, (GROUP, VERSION, kind.plural))
-    _register(handlers, informer, liveness, NAMESPACE, ("", "v1", "namespaces"))
-    _register(handlers, informer, liveness, POD, ("", "v1", "pods"))
+    for kind in WATCHED.values():
+        _register(handlers, informer, liveness, kind)
     return handlers
 
 
@@ -121,15 +117,15 @@ def _register(
     handlers: kopf.OperatorRegistry,
     informer: Informer,
     liveness: Liveness,
-    kind: str,
-    resource: tuple[str, str, str],
+    kind: Watched,
 ) -> None:
+    group, _, version = kind.api.rpartition("/")
     loop, index = asyncio.get_running_loop(), informer.filled
 
-    @kopf.on.event(*resource, registry=handlers, id=resource[2])
+    @kopf.on.event(group, version, kind.plural, registry=handlers, id=kind.plural)
     async def take(event: kopf.RawEvent, **_: Any) -> None:
-        liveness.heard(kind, time.monotonic_ns())
-        loop.call_soon_threadsafe(informer.told, index, kind, event["type"], event["object"])
+        liveness.heard(kind.name, time.monotonic_ns())
+        loop.call_soon_threadsafe(informer.told, index, kind.name, event["type"], event["object"])
 
 
 async def watch(

@@ -10,23 +10,16 @@ from typing import Any, Final
 
 import aiohttp
 
-from tidegate_operator.api.kinds import API_VERSION
-from tidegate_operator.api.kinds import KINDS as OURS
+from tidegate_operator.api.kinds import WATCHED
 from tidegate_operator.cluster.client import Access, object_path
 from tidegate_operator.cluster.liveness import Liveness
 from tidegate_operator.cluster.stream import watching_session
 from tidegate_operator.handlers import watch_engine
 from tidegate_operator.handlers.dependencies import Dependencies
-from tidegate_operator.handlers.informer import KINDS, POD
 from tidegate_operator.handlers.resync import Periods, Resync
-from tidegate_operator.index.objects import NAMESPACE
 from tidegate_policy.envelope import AsOf
 
-PATHS: Final = {
-    **{kind.name: object_path(API_VERSION, kind.plural, "") for kind in OURS.values()},
-    NAMESPACE: object_path("v1", "namespaces", ""),
-    POD: object_path("v1", "pods", ""),
-}
+PATHS: Final = {kind.name: object_path(kind.api, kind.plural, "") for kind in WATCHED.values()}
 """Where each kind is listed and watched."""
 
 
@@ -57,7 +50,7 @@ class WatchSupervisor:
         self.is_running = False
         self.problem = ""
         """Why nobody watches at the moment; empty while kopf does."""
-        self.liveness = Liveness(KINDS, now_ns=time.monotonic_ns(), silent_ms=settings.watch.silent_ms)
+        self.liveness = Liveness(WATCHED, now_ns=time.monotonic_ns(), silent_ms=settings.watch.silent_ms)
         periods = Periods(
             relist_ms=settings.lists.relist_ms,
             pause_ms=settings.lists.relist_pause_ms,
@@ -148,15 +141,15 @@ class WatchSupervisor:
 
     def catch_up(self, ahead: AsOf) -> None:
         """A sidecar has been told more; a list shows whether there is more, or etcd was restored."""
-        index = self._informer.filled
+        mine = self._informer.filled.objects.versions
         for kind, version in ahead.versions:
-            if kind in PATHS and version > index.version(kind):
+            if kind in mine and version > mine[kind]:
                 self._resync.ask(kind, at_least=version)
 
     def count(self) -> None:
         """Bring the ages of the watches into the metrics."""
         now_ns = time.monotonic_ns()
-        for kind in KINDS:
+        for kind in WATCHED:
             self._metrics.watch_age.labels(kind).set(self.liveness.age_ms(kind, now_ns) / 1000)
 
     def _log_in(self, sessions: list[aiohttp.ClientSession]) -> tuple[str, aiohttp.ClientSession]:

@@ -13,19 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Final, cast
+from typing import Any, cast
 
-from tidegate_operator.api.kinds import API_VERSION, KINDS
+from tidegate_operator.api.kinds import API_VERSION, NAMESPACE, POD, WATCHED, Watched
 from tidegate_operator.api.parse import parse_object
 from tidegate_operator.api.stored import Stored
 from tidegate_operator.index.last_good import LastGood
 from tidegate_operator.index.snapshot import Namespace, Snapshot, Workload
 from tidegate_policy.model import ObjectRef
-
-NAMESPACE: Final = "Namespace"
-
-WATCHED: Final = (*sorted(KINDS), NAMESPACE)
-"""The kinds that configurations are made of."""
 
 
 class Change(IntEnum):
@@ -72,6 +67,7 @@ class Relisted:
 class _Kind:
     """All objects of one kind, and what is known to be gone."""
 
+    traits: Watched
     held: dict[ObjectRef, Held] = field(default_factory=dict)
     namespaces: dict[ObjectRef, tuple[int, str, Namespace]] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)
@@ -79,13 +75,18 @@ class _Kind:
     version: int = 0
     is_listed: bool = False
 
+    @property
+    def change(self) -> Change:
+        """What a change of the content of such an object is to a compile."""
+        return Change.CONTENT if self.traits.is_compiled else Change.STATUS
+
 
 class Objects:
-    """Objects of the watched kinds."""
+    """Objects of the watched kinds; of pods, see `pods.py`."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Mapping[str, Watched] = WATCHED) -> None:
         """Nothing is known yet."""
-        self._kinds = {kind: _Kind() for kind in WATCHED}
+        self._kinds = {name: _Kind(traits) for name, traits in watched.items() if name != POD}
         self._last_good = LastGood()
 
     def __repr__(self) -> str:
@@ -97,8 +98,8 @@ class Objects:
 
     @property
     def versions(self) -> Mapping[str, int]:
-        """Newest resourceVersion per kind: everything up to it is known, once the kind has been listed."""
-        return {kind: known.version for kind, known in self._kinds.items()}
+        """Newest resourceVersion of each kind that is compiled: everything up to it is known, once the kind has been listed."""
+        return {kind: known.version for kind, known in self._kinds.items() if known.traits.is_compiled}
 
     @property
     def unlisted(self) -> tuple[str, ...]:
@@ -181,18 +182,12 @@ class Objects:
 
     def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
         """Everything a compile needs; an object that is not valid has its last good form."""
-        stored: dict[str, list[Stored[Any]]] = {kind: [] for kind in KINDS}
-        for kind in KINDS:
-            for held in self._kinds[kind].held.values():
-                stored[kind].append(self._in_force(held))
-        return Snapshot(
-            pools=tuple(stored["ProviderPool"]),
-            policies=tuple(stored["AIPolicy"]),
-            cluster_policies=tuple(stored["ClusterAIPolicy"]),
-            credentials=tuple(stored["ProviderCredential"]),
-            namespaces=self.namespaces,
-            workloads=tuple(workloads),
-        )
+        stored = {
+            kind: tuple(self._in_force(held) for held in known.held.values())
+            for kind, known in self._kinds.items()
+            if known.traits.is_ours and known.traits.is_compiled
+        }
+        return Snapshot(stored=stored, namespaces=self.namespaces, workloads=tuple(workloads))
 
     def _in_force(self, held: Held) -> Stored[Any]:
         if held.stored.spec is not None:
@@ -226,18 +221,18 @@ class Objects:
         )
         if before is not None and before.uid != uid:
             self._last_good.forget(before.uid)
-        if stored.spec is not None:
+        if stored.spec is not None and known.traits.is_compiled:
             spec = cast("Mapping[str, Any]", document.get("spec") or {})
             self._last_good.remember(ref, uid, generation, spec, stored)
         known.held[ref] = held
-        return Change.CONTENT
+        return known.change
 
     def _forget(self, known: _Kind, ref: ObjectRef, uid: str) -> Change:
         held, namespace = known.held.get(ref), known.namespaces.get(ref)
         if held is not None and held.uid == uid:
             del known.held[ref]
             self._last_good.forget(uid)
-            return Change.CONTENT
+            return known.change
         if namespace is not None and namespace[1] == uid:
             del known.namespaces[ref]
             return Change.CONTENT

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from tidegate_operator.api.section import Section
 from tidegate_operator.api.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from tidegate_operator.api.aipolicy import AIPolicySpec
-    from tidegate_operator.api.clusteraipolicy import ClusterAIPolicySpec
-    from tidegate_operator.api.providercredential import ProviderCredentialSpec
-    from tidegate_operator.api.providerpool import ProviderPoolSpec
+    from tidegate_operator.api.kind import Kind
+    from tidegate_policy.model import ObjectRef
 
-__all__ = ["Namespace", "Snapshot", "Stored", "Workload"]
+__all__ = ["Namespace", "Snapshot", "Stored", "Workload", "by_kind"]
+
+SpecT = TypeVar("SpecT", bound=Section)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,26 @@ class Workload:
 class Snapshot:
     """All objects at one moment, in any order: the order changes nothing."""
 
-    pools: tuple[Stored[ProviderPoolSpec], ...] = ()
-    policies: tuple[Stored[AIPolicySpec], ...] = ()
-    cluster_policies: tuple[Stored[ClusterAIPolicySpec], ...] = ()
-    credentials: tuple[Stored[ProviderCredentialSpec], ...] = ()
+    stored: Mapping[str, tuple[Stored[Any], ...]] = field(default_factory=dict)
+    """Our objects by the name of their kind; `of` gives those of one kind with their type."""
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
+
+    def of(self, kind: Kind[SpecT]) -> tuple[Stored[SpecT], ...]:
+        """The objects of a kind."""
+        return self.stored.get(kind.name, ())
+
+    @property
+    def in_force(self) -> frozenset[ObjectRef]:
+        """The objects that have a valid form."""
+        return frozenset(
+            stored.ref for objects in self.stored.values() for stored in objects if stored.spec is not None
+        )
+
+
+def by_kind(objects: Iterable[Stored[Any]]) -> dict[str, tuple[Stored[Any], ...]]:
+    """Objects as a snapshot has them; those of one kind stay in their order."""
+    found: dict[str, list[Stored[Any]]] = {}
+    for stored in objects:
+        found.setdefault(stored.ref.kind, []).append(stored)
+    return {kind: tuple(each) for kind, each in found.items()}

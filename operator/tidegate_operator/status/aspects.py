@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from tidegate_operator.api.conditions import CONDITIONS, ConditionReason, ConditionType
+from tidegate_operator.api.conditions import ConditionReason, ConditionType
+from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason, Severity
 from tidegate_operator.status.facts import Facts
 from tidegate_operator.status.model import Condition, MissingKey, Sidecars, no, words, yes
@@ -127,7 +128,7 @@ def summary(facts: Facts, conditions: Iterable[Condition]) -> Condition:
     suspended = facts.of(Reason.SUSPENDED)
     if suspended:
         return no(ConditionType.READY, ConditionReason.SUSPENDED, words(suspended))
-    polarity = CONDITIONS[facts.ref.kind]
+    polarity = KINDS[facts.ref.kind].conditions
     bad = [it for it in conditions if it.status != polarity[it.type].good]
     if bad:
         message = "; ".join(f"{it.type.value} is {it.status.value} ({it.reason.value})" for it in bad)

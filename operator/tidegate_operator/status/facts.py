@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.api.stored import Stored
 from tidegate_operator.compile.compilation import Compilation
 from tidegate_operator.compile.diagnostics import Diagnostic, Reason
@@ -110,4 +111,5 @@ def gather(
             missing_keys=missing.get(ref, ()),
         )
         for ref, it in held.items()
+        if KINDS[ref.kind].status is not None
     }

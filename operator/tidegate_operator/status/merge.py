@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate_operator.api.conditions import CONDITIONS
+from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.status.model import Condition, WantedStatus
 
 
@@ -45,7 +45,7 @@ def merge(current: Mapping[str, Any], wanted: WantedStatus, now: str) -> Merged:
     """
     before = {str(it.get("type")): it for it in current.get("conditions") or () if isinstance(it, Mapping)}
     ours = [_condition(it, before.get(it.type.value), wanted.generation, now) for it in wanted.conditions]
-    own = {kind.value for kind in CONDITIONS[wanted.ref.kind]}
+    own = {kind.value for kind in KINDS[wanted.ref.kind].conditions}
     others = [it for name, it in before.items() if name not in own]
     fields: dict[str, Any] = {
         "observedGeneration": wanted.generation,

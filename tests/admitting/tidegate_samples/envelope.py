@@ -58,7 +58,7 @@ _REJECTED: Final[tuple[tuple[FieldPath, str, Any, str], ...]] = (
 """Field, what is wrong, value, words of the server."""
 
 
-def envelope_samples(kind: Kind) -> Iterator[Sample]:
+def envelope_samples(kind: Kind[Any]) -> Iterator[Sample]:
     """The same for each kind, but for namespaces."""
     document = valid_documents(kind)[0]
     for field, what, value in _ACCEPTED:
@@ -71,7 +71,7 @@ def envelope_samples(kind: Kind) -> Iterator[Sample]:
     yield from _refused(kind)
 
 
-def _refused(kind: Kind) -> Iterator[Sample]:
+def _refused(kind: Kind[Any]) -> Iterator[Sample]:
     document = valid_documents(kind)[0]
     nameless = changed(document, _NAME, ABSENT)
     yield Sample(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tidegate_cluster.controlplane import ControlPlane
@@ -67,7 +67,7 @@ def connection(control_plane: ControlPlane, folder: Path) -> Iterator[Server]:
         server.close()
 
 
-def apply_crd(server: Server, kind: Kind) -> Reply:
+def apply_crd(server: Server, kind: Kind[Any]) -> Reply:
     """Apply the file in crds/."""
     text = (CRDS / f"{GROUP}_{kind.plural}.yaml").read_text(encoding="utf-8")
     return server.apply(f"{DEFINITIONS}/{kind.crd_name}", text, "tidegate-tests")
@@ -90,7 +90,7 @@ def _are_published(server: Server) -> bool:
     return described >= KINDS.keys()
 
 
-def _store(server: Server, kind: Kind, namespace: str) -> Document:
+def _store(server: Server, kind: Kind[Any], namespace: str) -> Document:
     document = valid_documents(kind)[1]
     if kind.scope is Scope.NAMESPACED:
         document = changed(document, ("metadata", "namespace"), namespace)

@@ -105,7 +105,7 @@ class Field:
 class Place:
     """A field in a valid document that has it."""
 
-    kind: Kind
+    kind: Kind[Any]
     field: Field
     document: Document
     path: FieldPath
@@ -149,7 +149,7 @@ class Place:
 
 
 @cache
-def fields(kind: Kind, part: str) -> tuple[Field, ...]:
+def fields(kind: Kind[Any], part: str) -> tuple[Field, ...]:
     """The fields of `spec` or `status`, itself first."""
     (version,) = custom_resource_definition(kind)["spec"]["versions"]
     root = Field(path=(), schema=version["schema"]["openAPIV3Schema"])
@@ -157,13 +157,13 @@ def fields(kind: Kind, part: str) -> tuple[Field, ...]:
 
 
 @cache
-def valid_documents(kind: Kind) -> tuple[Document, ...]:
+def valid_documents(kind: Kind[Any]) -> tuple[Document, ...]:
     """The documents in `objects/`: first the least there is, then such that together have every field."""
     path = _OBJECTS / f"{kind.name}.yaml"
     return tuple(YAML(typ="safe", pure=True).load_all(path.read_text(encoding="utf-8")))
 
 
-def places(kind: Kind, part: str) -> Iterator[Place]:
+def places(kind: Kind[Any], part: str) -> Iterator[Place]:
     """Each field of a part of a kind, in the richest document that has it."""
     for field in fields(kind, part):
         found = place_of(kind, field)
@@ -171,7 +171,7 @@ def places(kind: Kind, part: str) -> Iterator[Place]:
             yield found
 
 
-def place_of(kind: Kind, field: Field) -> Place | None:
+def place_of(kind: Kind[Any], field: Field) -> Place | None:
     """A document that has the field; None when none has."""
     for document in reversed(valid_documents(kind)):
         path = _locate(document, field.path)

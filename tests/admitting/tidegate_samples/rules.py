@@ -23,7 +23,7 @@ RULES: Final[Mapping[str, RuleSamples]] = {**POLICY_RULES, **POOL_RULES}
 """By message."""
 
 
-def rules_of(kind: Kind) -> Iterator[tuple[Place, Schema]]:
+def rules_of(kind: Kind[Any]) -> Iterator[tuple[Place, Schema]]:
     """Each rule of a kind, at each of its places, but for those about the spelling of one text."""
     for place in places(kind, "spec"):
         for rule in place.field.schema.get("x-kubernetes-validations", ()):
@@ -31,7 +31,7 @@ def rules_of(kind: Kind) -> Iterator[tuple[Place, Schema]]:
                 yield place, rule
 
 
-def rule_samples(kind: Kind) -> Iterator[Sample]:
+def rule_samples(kind: Kind[Any]) -> Iterator[Sample]:
     """What breaks and what keeps each rule of a kind."""
     for place, rule in rules_of(kind):
         if rule["message"] in RULES:

@@ -56,7 +56,7 @@ class Sample:
         stricter: why we refuse what the server accepts; None where both agree.
     """
 
-    kind: Kind
+    kind: Kind[Any]
     field: FieldPath
     what: str
     document: Document

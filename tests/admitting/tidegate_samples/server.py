@@ -125,12 +125,12 @@ class Server:
         query = {"fieldManager": manager, "fieldValidation": "Strict"} | query
         return self.send("PATCH", path, document, content_type="application/apply-patch+yaml", **query)
 
-    def try_out(self, kind: Kind, document: object) -> Reply:
+    def try_out(self, kind: Kind[Any], document: object) -> Reply:
         """Ask whether an object could be created; nothing is stored."""
         return self.send("POST", collection(kind), document, dryRun="All", fieldValidation="Strict")
 
 
-def collection(kind: Kind, namespace: str = "default") -> str:
+def collection(kind: Kind[Any], namespace: str = "default") -> str:
     """Path of a kind's objects."""
     inside = f"/namespaces/{namespace}" if kind.scope is Scope.NAMESPACED else ""
     return f"/apis/{API_VERSION}{inside}/{kind.plural}"

@@ -31,6 +31,7 @@ BUDGETS: Final = kinds.Kind(
     description="A kind that releases before this one know nothing of.",
     spec=kinds.KINDS["ProviderCredential"].spec,
     status=kinds.KINDS["ProviderCredential"].status,
+    conditions=kinds.KINDS["ProviderCredential"].conditions,
     columns=(),
 )
 
@@ -63,7 +64,7 @@ def manifests(account: str) -> tuple[dict[str, Any], ...]:
 def become_newer() -> None:
     """Make this process one of the later release."""
     table = {**kinds.KINDS, BUDGETS.name: BUDGETS}
-    vars(kinds)["KINDS"] = MappingProxyType(dict(sorted(table.items())))
+    vars(kinds).update(KINDS=MappingProxyType(table), WATCHED=kinds.watched(table))
     vars(model).update(RateLimit=_with_queue(), SUPPORTED_SCHEMA_VERSIONS=(1, 2))
     strict: Rule[rules.RateLimitRule] = Rule(
         holds=lambda it: it.name != REFUSED, cel="", message="choose another name", field="name"

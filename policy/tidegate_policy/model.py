@@ -57,16 +57,11 @@ class Dialect(StrEnum):
 
 
 class ProviderType(StrEnum):
-    """What kind of endpoint a provider is: decides dialect, paths and how the key is sent."""
+    """What kind of endpoint a provider is: decides dialect, paths and how the key is sent (`provider_types.py`)."""
 
     OPENAI = "OpenAI"
     ANTHROPIC = "Anthropic"
     OPENAI_COMPATIBLE = "OpenAICompatible"
-
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect that this type speaks."""
-        return Dialect.ANTHROPIC if self is ProviderType.ANTHROPIC else Dialect.OPENAI
 
 
 class KeyType(StrEnum):

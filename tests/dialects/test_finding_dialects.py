@@ -9,6 +9,7 @@ import pytest
 
 from tidegate_policy.model import Dialect as DialectName
 from tidegate_policy.model import ProviderType
+from tidegate_policy.provider_types import PROVIDER_TYPES
 from tidegate_sidecar.dialects.asking import model_and_stream
 from tidegate_sidecar.dialects.base import Dialect, Endpoint, Operation, RawHeaders
 from tidegate_sidecar.dialects.openai import OpenAI
@@ -95,7 +96,7 @@ def test_a_call_that_is_let_through_goes_below_the_base_url(
 def test_the_contracts_words_name_dialects_that_are_there() -> None:
     assert {dialect.name for dialect in DEFAULT.all} == set(DialectName)
     for kind in ProviderType:
-        assert DEFAULT.of_provider_type(kind) is DEFAULT.by_name(kind.dialect)
+        assert DEFAULT.of_provider_type(kind) is DEFAULT.by_name(PROVIDER_TYPES[kind].dialect)
     assert DEFAULT.mounts() == ["/anthropic/v1/", "/openai/v1/", "/anthropic/", "/v1/"]
 
 

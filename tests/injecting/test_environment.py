@@ -16,9 +16,10 @@ import pytest
 from injecting_shapes.platform import PLATFORM, TEMPLATE, injected
 from injecting_shapes.pods import container, environment_of, pod
 
-from tidegate_operator.inject.environment import AZURE, GEMINI, ORIGIN, OURS, SDKS, SERVED, Sdk
+from tidegate_operator.inject.environment import AZURE, GEMINI, ORIGIN, OURS, SDKS, SERVED
 from tidegate_operator.inject.pod import Platform
 from tidegate_policy.keys import PLACEHOLDER_KEY
+from tidegate_policy.provider_types import Sdk
 from tidegate_sidecar.dialects.registry import DEFAULT as DIALECTS
 
 ALL = replace(PLATFORM, template=replace(TEMPLATE, sdks=SDKS))

@@ -31,6 +31,8 @@ from tidegate_sidecar.settings import Address
 
 _MODELS: Final = {Dialect.OPENAI: "gpt-5.4-mini", Dialect.ANTHROPIC: "claude-haiku-5-5"}
 """What the invitation asks for."""
+_PROVIDERS: Final = {dialect.value.lower(): dialect for dialect in _MODELS}
+"""Folders of the examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class Plan:
 @click.command()
 @click.option(
     "--provider",
-    type=click.Choice(["openai", "anthropic"]),
+    type=click.Choice([*_PROVIDERS]),
     help="Serve examples/openai or examples/anthropic against the real, billed provider; sends nothing by itself.",
 )
 @click.option("--once", is_flag=True, help="End after the tour instead of serving on.")
@@ -80,7 +82,7 @@ def demo(*, provider: str | None, once: bool, listen: Address, admin: Address) -
             simulated=provider is None,
             warn=lambda text: say(text, style="yellow"),
         ),
-        dialect=Dialect.ANTHROPIC if provider == "anthropic" else Dialect.OPENAI,
+        dialect=_PROVIDERS[provider] if provider else Dialect.OPENAI,
         scripted=provider is None,
         once=once,
     )

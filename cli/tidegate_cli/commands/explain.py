@@ -16,7 +16,7 @@ from tidegate_cli.explaining import Answer, Question, answer
 from tidegate_cli.terminal import say, table
 from tidegate_policy.model import Dialect
 
-_DIALECTS: Final = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
+_DIALECTS: Final = {dialect.value.lower(): dialect for dialect in Dialect}
 
 
 @click.command()

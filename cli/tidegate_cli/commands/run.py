@@ -23,6 +23,7 @@ from tidegate_cli.commands.options import (
 from tidegate_cli.commands.problems import choose_or_exit, compile_or_exit
 from tidegate_cli.serving import Serving, serve
 from tidegate_cli.terminal import say
+from tidegate_policy.provider_types import PROVIDER_TYPES
 from tidegate_runtime import logs, loop
 from tidegate_sidecar import settings as process
 from tidegate_sidecar.app import Listening
@@ -130,6 +131,7 @@ def _greet(listening: Listening, serving: Serving) -> None:
         say("No policy applies: calls go out as they are, with the application's own key.", style="yellow")
     if serving.simulated:
         say(SIMULATED, style="bold")
-    say(f"OPENAI_BASE_URL=http://{address}/openai/v1")
-    say(f"ANTHROPIC_BASE_URL=http://{address}/anthropic")
+    for traits in PROVIDER_TYPES.values():
+        if traits.sdk is not None:
+            say(f"{traits.sdk.url}=http://{address}{traits.sdk.path}")
     say(f"Health and metrics: http://{listening.admin[0]}/healthz, /readyz, /metrics, /config")

@@ -43,19 +43,14 @@ from tidegate_operator.api.selectors import LabelSelector
 from tidegate_operator.api.status import ProviderPoolStatus
 from tidegate_operator.api.traffic import CircuitBreaker, PolicyMaximum, Retry, Timeouts
 from tidegate_policy.model import ProviderType
+from tidegate_policy.provider_types import PROVIDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULT_BASE_URLS: Final = {
-    ProviderType.OPENAI: "https://api.openai.com/v1",
-    ProviderType.ANTHROPIC: "https://api.anthropic.com/v1",
-}
-
-
-VERSION_SEGMENTS: Final = {ProviderType.OPENAI: "v1", ProviderType.ANTHROPIC: "v1"}
-"""What the path of a base URL ends with, for types of which it is known."""
-
+_WITHOUT_ADDRESS: Final = tuple(
+    type_.value for type_, traits in PROVIDER_TYPES.items() if not traits.base_url
+)
 _VERSION_SEGMENT: Final = re.compile("/v[0-9][a-z0-9]*$")
 
 
@@ -157,9 +152,10 @@ class Provider(Section):
 
     rules: ClassVar[tuple[Rule[Provider], ...]] = (
         Rule(
-            holds=lambda self: self.type is not ProviderType.OPENAI_COMPATIBLE or self.base_url is not None,
-            cel="self.type != 'OpenAICompatible' || has(self.baseURL)",
-            message="type OpenAICompatible has no default address: baseURL is required",
+            holds=lambda self: self.type not in _WITHOUT_ADDRESS or self.base_url is not None,
+            cel=" && ".join(f"self.type != '{type_}'" for type_ in _WITHOUT_ADDRESS)
+            + " || has(self.baseURL)",
+            message=f"type {' or '.join(_WITHOUT_ADDRESS)} has no default address: baseURL is required",
             field="baseURL",
         ),
         Rule(
@@ -199,9 +195,10 @@ class Provider(Section):
     @property
     def address(self) -> str:
         """The base URL in force, with the version segment and without a trailing slash."""
-        url = (self.base_url or DEFAULT_BASE_URLS[self.type]).rstrip("/")
-        segment = VERSION_SEGMENTS.get(self.type)
-        return url if segment is None or _VERSION_SEGMENT.search(url) else f"{url}/{segment}"
+        traits = PROVIDER_TYPES[self.type]
+        url = (self.base_url or traits.base_url).rstrip("/")
+        segment = traits.version_segment
+        return url if not segment or _VERSION_SEGMENT.search(url) else f"{url}/{segment}"
 
     def problems(self) -> Iterator[Problem]:
         """Checks of the host, of header names and of model names, which CEL cannot do within its cost."""

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tidegate_policy.patterns import matches, matches_any
+from tidegate_policy.provider_types import PROVIDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ def models_of(pool: Pool) -> PoolModels:
     served: dict[Dialect, set[str]] = {}
     open_to: set[Dialect] = set()
     for provider in pool.providers:
-        dialect = provider.type.dialect
+        dialect = PROVIDER_TYPES[provider.type].dialect
         if not provider.models:
             open_to.add(dialect)
         own = {model.name for model in provider.models}

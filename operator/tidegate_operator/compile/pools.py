@@ -21,6 +21,7 @@ from tidegate_policy.model import (
     Retry,
     Timeouts,
 )
+from tidegate_policy.provider_types import PROVIDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,9 +217,11 @@ def _report_ambiguous_aliases(ref: ObjectRef, spec: ProviderPoolSpec, findings: 
     owners: dict[Dialect, dict[str, str]] = {dialect: {} for dialect in Dialect}
     providers = sorted(enumerate(spec.providers), key=lambda item: item[1].name)
     for _, provider in providers:
-        owners[provider.type.dialect].update((model.name, model.name) for model in provider.models or ())
+        owners[PROVIDER_TYPES[provider.type].dialect].update(
+            (model.name, model.name) for model in provider.models or ()
+        )
     for index, provider in providers:
-        owner_of = owners[provider.type.dialect]
+        owner_of = owners[PROVIDER_TYPES[provider.type].dialect]
         for position, model in enumerate(provider.models or ()):
             for at, alias in enumerate(model.aliases):
                 owner = owner_of.setdefault(alias, model.name)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from tidegate_operator.api.providerpool import DEFAULT_BASE_URLS, AuthenticationType, ProviderPoolSpec
+from tidegate_operator.api.providerpool import AuthenticationType, ProviderPoolSpec
 from tidegate_operator.compile.pools import pool_without_credentials
 from tidegate_policy.model import CompiledConfig, ObjectRef, ProviderType
+from tidegate_policy.provider_types import PROVIDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +35,16 @@ class PassThrough:
     config: CompiledConfig
 
 
-def pass_through(base_urls: Mapping[ProviderType, str] = DEFAULT_BASE_URLS) -> PassThrough:
+_PUBLIC: Final = {type_: traits.base_url for type_, traits in PROVIDER_TYPES.items() if traits.base_url}
+
+
+def pass_through(base_urls: Mapping[ProviderType, str] = _PUBLIC) -> PassThrough:
     """Let calls go to these addresses; a dialect whose type has none goes to its provider's public one.
 
     Raises:
         ValueError: an address is none.
     """
-    urls = DEFAULT_BASE_URLS | dict(base_urls)
+    urls = _PUBLIC | dict(base_urls)
     providers = [
         {
             "name": kind.value.lower(),
@@ -72,8 +76,8 @@ def parse_base_urls(text: str) -> Mapping[ProviderType, str]:
     found = {}
     for part in filter(None, text.split(",")):
         kind, separator, url = part.strip().partition("=")
-        if not separator or kind not in {it.value for it in DEFAULT_BASE_URLS}:
-            known = ", ".join(f"{it.value}=URL" for it in DEFAULT_BASE_URLS)
+        if not separator or kind not in {it.value for it in _PUBLIC}:
+            known = ", ".join(f"{it.value}=URL" for it in _PUBLIC)
             raise ValueError(f"expected some of {known}, separated by commas")
         found[ProviderType(kind)] = url
     return found

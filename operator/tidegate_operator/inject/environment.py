@@ -21,6 +21,7 @@ import orjson
 from tidegate_operator.inject.document import Document, items
 from tidegate_operator.inject.names import APP_PORT
 from tidegate_policy.keys import PLACEHOLDER_KEY
+from tidegate_policy.provider_types import OPENAI_SDK, PROVIDER_TYPES, Sdk
 
 MAX_SOURCES: Final = 64
 """Sources of `envFrom` that are looked at, the last ones, which go before the others."""
@@ -28,41 +29,6 @@ MAX_SOURCES: Final = 64
 ORIGIN: Final = f"http://127.0.0.1:{APP_PORT}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sdk:
-    """The variables of one family of SDKs.
-
-    Attributes:
-        url: the variable of the base URL.
-        path: what follows the sidecar's address.
-        aliases: other names for the same; where the user has set one, `url` is theirs to set too.
-        key: the variable of the key.
-        keyless: variables of other ways to sign in; beside one of them a placeholder would be taken for the key.
-        absent: variables that show that the application talks to something else by the same SDK.
-    """
-
-    url: str
-    path: str
-    key: str
-    aliases: tuple[str, ...] = ()
-    keyless: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-
-
-OPENAI: Final = Sdk(
-    url="OPENAI_BASE_URL", path="/openai/v1", key="OPENAI_API_KEY", aliases=("OPENAI_API_BASE",)
-)
-ANTHROPIC: Final = Sdk(
-    url="ANTHROPIC_BASE_URL",
-    path="/anthropic",
-    key="ANTHROPIC_API_KEY",
-    keyless=(
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_PROFILE",
-        "ANTHROPIC_IDENTITY_TOKEN",
-        "ANTHROPIC_IDENTITY_TOKEN_FILE",
-    ),
-)
 GEMINI: Final = Sdk(
     url="GOOGLE_GEMINI_BASE_URL",
     path="/gemini",
@@ -77,10 +43,10 @@ AZURE: Final = Sdk(
     aliases=("AZURE_API_BASE",),
     keyless=("AZURE_OPENAI_AD_TOKEN", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
 )
-SDKS: Final = (OPENAI, ANTHROPIC, GEMINI, AZURE)
-"""All that are known. OpenAI's serve OpenAICompatible and GitHubModels as well."""
-SERVED: Final = (OPENAI, ANTHROPIC)
+SERVED: Final = tuple(traits.sdk for traits in PROVIDER_TYPES.values() if traits.sdk is not None)
 """Those whose calls the sidecar takes. Others are left alone: led to it, an application that works would get 404."""
+SDKS: Final = (*SERVED, GEMINI, AZURE)
+"""All that are known. OpenAI's serve OpenAICompatible and GitHubModels as well."""
 
 _API_TYPE: Final = "OPENAI_API_TYPE"
 _AZURE_VERSION: Final = "OPENAI_API_VERSION"
@@ -151,13 +117,13 @@ def _wanted(present: _Present, exclude: Collection[str], sdks: Collection[Sdk]) 
     for sdk in sdks:
         if sdk.url in exclude or present.has(sdk.url, *sdk.aliases) or present.is_on(*sdk.absent):
             continue
-        if sdk is OPENAI and is_azure:
+        if sdk is OPENAI_SDK and is_azure:
             continue
         yield sdk.url
         # Azure's key only where a client without it is likely: beside a token provider in code, Node's throws.
         if not present.has(sdk.key, *sdk.keyless) and (sdk is not AZURE or present.has(_AZURE_VERSION)):
             yield sdk.key
-        if sdk is AZURE and not is_azure and OPENAI.url not in exclude and not present.has(_API_TYPE):
+        if sdk is AZURE and not is_azure and OPENAI_SDK.url not in exclude and not present.has(_API_TYPE):
             yield _API_TYPE
     if present.has(*_PROXIES) and not present.has(*_NO_PROXIES):
         yield from _NO_PROXIES
@@ -199,7 +165,7 @@ class _Present:
         """Whether OPENAI_BASE_URL would only be in Azure's way."""
         if self._literal(_API_TYPE).startswith("azure"):
             return True
-        return self.has(*_AZURE_SIGNS) and not self.has(OPENAI.key)
+        return self.has(*_AZURE_SIGNS) and not self.has(OPENAI_SDK.key)
 
     @property
     def bypasses_proxy(self) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tidegate_operator.inject.environment import SERVED, Sdk
+from tidegate_operator.inject.environment import SERVED
 from tidegate_policy import keys
+from tidegate_policy.provider_types import Sdk
 
 SIDECAR_USER: Final = 65_532
 """The image's own user; "nonroot" in many images."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
-from tidegate_policy.model import ProviderType
+from tidegate_policy.provider_types import PROVIDER_TYPES
 from tidegate_sidecar.dialects.anthropic import Anthropic
 from tidegate_sidecar.dialects.base import Dialect, Endpoint, RawHeaders
 from tidegate_sidecar.dialects.openai import OpenAI
@@ -123,5 +123,7 @@ def _unique(what: str, items: Iterable[tuple[str, _T]]) -> dict[str, _T]:
     return found
 
 
-DEFAULT: Final = Dialects((OpenAI(), Anthropic()), {kind: kind.dialect for kind in ProviderType})
+DEFAULT: Final = Dialects(
+    (OpenAI(), Anthropic()), {kind: traits.dialect for kind, traits in PROVIDER_TYPES.items()}
+)
 """All that are built in."""

@@ -6,27 +6,27 @@ Limits, allow-lists and refusals of all of them hold together. Settings with one
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tidegate_operator.compile.compilation import Setting
 from tidegate_operator.compile.denials import denials_of
 from tidegate_operator.compile.diagnostics import Reason
 from tidegate_operator.compile.findings import Findings
 from tidegate_operator.compile.limits import allow_lists, rate_limit_words, rate_limits
-from tidegate_operator.compile.lookup import pool_references
-from tidegate_operator.compile.overrides import override, timeout_words
-from tidegate_operator.compile.precedence import Candidate, by_precedence, decide
-from tidegate_policy.model import CompiledConfig, ConsumerIdentity, KeyType
+from tidegate_operator.compile.overrides import override
+from tidegate_operator.compile.precedence import by_precedence
+from tidegate_operator.compile.single_valued import POOLS, RETRY, SINGLE_VALUED, TIMEOUTS, decide_all
+from tidegate_policy.model import CompiledConfig, KeyType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tidegate_operator.api.traffic import RetryOverrides, TimeoutOverrides
     from tidegate_operator.compile.diagnostics import FieldPath
     from tidegate_operator.compile.lookup import Policy
     from tidegate_operator.compile.precedence import Applying
     from tidegate_operator.compile.resolve import UsablePools
-    from tidegate_policy.model import ObjectRef, Pool, RateLimit
+    from tidegate_operator.compile.single_valued import Decisions, SingleValued
+    from tidegate_policy.model import ConsumerIdentity, ObjectRef, RateLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,19 @@ class Merged:
     findings: Findings
 
 
-def merge(applying: Iterable[Applying], about: tuple[str, ...]) -> Merged:
-    """Merge the policies of one class; `about` names its workloads, for messages."""
-    return _Merger(applying=by_precedence(applying), about=about).merge()
+def merge(
+    applying: Iterable[Applying],
+    about: tuple[str, ...],
+    single_valued: Sequence[SingleValued[Any]] = SINGLE_VALUED,
+) -> Merged:
+    """Merge the policies of one class.
+
+    Args:
+        applying: the policies.
+        about: names of its workloads, for messages.
+        single_valued: the settings of which one policy decides.
+    """
+    return _Merger(applying=by_precedence(applying), about=about, single_valued=single_valued).merge()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +66,30 @@ class _Merger:
     Attributes:
         applying: the policies, by precedence.
         about: names of the workloads, for messages.
+        single_valued: the settings of which one policy decides.
     """
 
     applying: Sequence[Applying]
     about: tuple[str, ...]
+    single_valued: Sequence[SingleValued[Any]]
     findings: Findings = field(default_factory=Findings)
 
     def merge(self) -> Merged:
-        pools_from, usable, pools_setting = self._pools()
-        timeouts, timeouts_setting = self._timeouts()
-        retry, retry_setting = self._retry()
-        consumer, identity_setting = self._identity()
+        decisions = decide_all(self.single_valued, self.applying, self.findings, self.about)
+        pools_from, usable = self._pools(decisions)
         policies = [it.policy for it in self.applying]
         allowed, limits = allow_lists(policies), rate_limits(policies)
+        resolved = usable.pools if usable else ()
+        timeouts, retry = decisions.of(TIMEOUTS), decisions.of(RETRY)
         config = CompiledConfig(
             sources=tuple(sorted(policy.ref for policy in policies)),
             denials=denials_of(self.applying, pools_from, usable),
-            pools=self._overridden(usable, timeouts, retry),
+            pools=tuple(override(pool, timeouts, retry, self.findings) for pool in resolved),
             allow_models=tuple(rule for rule, _ in allowed),
             rate_limits=tuple(rule for rule, _ in limits),
-            consumer=consumer,
+            **decisions.fields(self.single_valued),
         )
-        self._report_unnamed(pools_from, consumer, limits)
+        self._report_unnamed(pools_from, config.consumer, limits)
         all_of = [
             Setting(
                 name="allowModels",
@@ -90,10 +102,9 @@ class _Merger:
             Setting(name="rateLimits", value=rate_limit_words(rule), source=rule.source, path=path)
             for rule, path in limits
         ]
-        one_of = (pools_setting, timeouts_setting, retry_setting, identity_setting)
         return Merged(
             config=config,
-            settings=(*one_of, *all_of),
+            settings=(*decisions.settings, *all_of),
             pools_from=pools_from.ref if pools_from else None,
             findings=self.findings,
         )
@@ -119,61 +130,10 @@ class _Merger:
                     limit.source, (*path, "key"), Reason.NOT_ENFORCED, message, about=self.about
                 )
 
-    def _pools(self) -> tuple[Policy | None, UsablePools | None, Setting]:
-        candidates = [
-            Candidate(
-                applying=it, value=pools, words=", ".join(f"{ref.namespace}/{ref.name}" for ref in pools)
-            )
-            for it in self.applying
-            if (pools := pool_references(it.policy))
-        ]
-        path = ("spec", "poolRefs")
-        winner, setting = decide("poolRefs", path, candidates, self.findings, self.about)
+    def _pools(self, decisions: Decisions) -> tuple[Policy | None, UsablePools | None]:
+        winner = decisions.of(POOLS)
         if winner is None:
-            return None, None, setting
+            return None, None
         policy, usable = winner.applying.policy, winner.applying.usable
         usable.report(policy, self.findings, about=self.about)
-        return policy, usable, setting
-
-    def _overridden(
-        self,
-        usable: UsablePools | None,
-        timeouts: Candidate[TimeoutOverrides] | None,
-        retry: Candidate[RetryOverrides] | None,
-    ) -> tuple[Pool, ...]:
-        resolved = usable.pools if usable else ()
-        return tuple(override(pool, timeouts, retry, self.findings) for pool in resolved)
-
-    def _timeouts(self) -> tuple[Candidate[TimeoutOverrides] | None, Setting]:
-        candidates = [
-            Candidate(applying=it, value=timeouts, words=words)
-            for it in self.applying
-            if it.policy.spec and (timeouts := it.policy.spec.timeouts) and (words := timeout_words(timeouts))
-        ]
-        return decide("timeouts", ("spec", "timeouts"), candidates, self.findings, self.about)
-
-    def _retry(self) -> tuple[Candidate[RetryOverrides] | None, Setting]:
-        candidates = [
-            Candidate(applying=it, value=retry, words=f"maxAttempts {retry.max_attempts}")
-            for it in self.applying
-            if it.policy.spec and (retry := it.policy.spec.retry) and retry.max_attempts is not None
-        ]
-        return decide("retry", ("spec", "retry"), candidates, self.findings, self.about)
-
-    def _identity(self) -> tuple[ConsumerIdentity | None, Setting]:
-        candidates = []
-        for it in self.applying:
-            identity = it.policy.spec.identity if it.policy.spec else None
-            if it.policy.spec and identity and identity.consumer.header:
-                header = identity.consumer.header
-                name, on_missing, mode = header.name.lower(), header.on_missing, it.policy.spec.mode
-                words = f"consumer from header {name}, {on_missing} when it is missing ({mode})"
-                candidates.append(Candidate(applying=it, value=(name, on_missing, mode), words=words))
-        winner, setting = decide(
-            "identity", ("spec", "identity"), candidates, self.findings, self.about, cluster_first=True
-        )
-        if winner is None:
-            return None, setting
-        name, on_missing, mode = winner.value
-        source = winner.applying.policy.ref
-        return ConsumerIdentity(source=source, mode=mode, header=name, on_missing=on_missing), setting
+        return policy, usable

@@ -39,7 +39,7 @@ class Column:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kind(Generic[SpecT]):
     """One kind of our objects: what is true of it, so that nothing else has to know it by name.
 

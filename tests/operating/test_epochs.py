@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from tidegate_testing.operators import injected_pod, policy
 
+from tidegate_operator.api.kinds import POD, WATCHED
 from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.epoch_follower import EpochFollower
-from tidegate_operator.handlers.informer import KINDS, POD, Index, Informer
+from tidegate_operator.handlers.informer import Index, Informer
 from tidegate_policy.envelope import AsOf
 
 KIND = "AIPolicy"
@@ -51,7 +52,7 @@ class Site:
 
     def fill(self, index: Index, *policies: dict[str, Any], pods: tuple[dict[str, Any], ...] = ()) -> None:
         """List everything that there is."""
-        for kind in KINDS:
+        for kind in WATCHED:
             documents = {KIND: policies, POD: pods}.get(kind, ())
             self.informer.relisted(index, kind, documents, 10)
 
@@ -102,7 +103,7 @@ async def test_what_was_known_is_worked_from_until_everything_is_listed_anew() -
         here.lease.epoch = 2
         here.follower.changed()
         index = await here.until_filled_anew(former)
-        for kind in (kind for kind in KINDS if kind != POD):
+        for kind in (kind for kind in WATCHED if kind != POD):
             here.informer.relisted(index, kind, [a_policy("restored", 7)] if kind == KIND else [], 10)
         assert (here.served, here.informer.epoch) == ({"former"}, 1)
         assert here.informer.objects.versions[KIND] == 500

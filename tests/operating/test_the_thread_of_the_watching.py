@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import kopf
 
+from tidegate_operator.cluster.stream import WatchSessions
 from tidegate_operator.handlers.watch_engine import _Engine
 
 
@@ -19,7 +21,8 @@ class Short(_Engine):
 async def test_a_thread_that_has_ended_can_be_waited_for() -> None:
     """Its class must not take a name of `threading.Thread` for something else: `join` would fail at the process' end."""
     ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
-    engine = Short(kopf.OperatorRegistry(), kopf.OperatorSettings(), [], ended)
+    sessions = cast("WatchSessions", None)  # none is made
+    engine = Short(kopf.OperatorRegistry(), kopf.OperatorSettings(), sessions, ended)
     engine.start()
     async with asyncio.timeout(30):
         assert await ended is None

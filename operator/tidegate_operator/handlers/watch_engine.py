@@ -15,7 +15,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ import kopf
 
 from tidegate_operator.api.kinds import WATCHED, Watched
 from tidegate_operator.cluster.liveness import Liveness
+from tidegate_operator.cluster.stream import WatchSessions
 from tidegate_operator.handlers.informer import Informer
 from tidegate_operator.index.pods import INJECTED_LABEL
 from tidegate_runtime.loop import EventLoop
@@ -131,7 +132,7 @@ def _register(
 async def watch(
     handlers: kopf.OperatorRegistry,
     settings: kopf.OperatorSettings,
-    sessions: Iterable[aiohttp.ClientSession],
+    sessions: WatchSessions,
     stop: asyncio.Event,
 ) -> None:
     """Watch until `stop` is set.
@@ -143,7 +144,7 @@ async def watch(
     Args:
         handlers: what `registry` made.
         settings: what `kopf_settings` made.
-        sessions: those that the login has made by then are closed at the end.
+        sessions: what the login makes them from; closed at the end.
         stop: set it to end.
 
     Raises:
@@ -183,7 +184,7 @@ class _Engine(threading.Thread):
         self,
         handlers: kopf.OperatorRegistry,
         settings: kopf.OperatorSettings,
-        sessions: Iterable[aiohttp.ClientSession],
+        sessions: WatchSessions,
         ended: asyncio.Future[BaseException | None],
     ) -> None:
         super().__init__(name="watch", daemon=True)
@@ -234,9 +235,8 @@ class _Engine(threading.Thread):
             for task in rest:
                 task.cancel()
             await asyncio.wait(rest, timeout=_END_S)
-        for session in self._sessions:
-            await session.close()
-        # TLS connections say goodbye after the session is closed, and nobody tells when they are done
+        await self._sessions.close()
+        # lists that were cancelled say goodbye over TLS, and nothing tells when they are done
         await asyncio.sleep(_GOODBYE_S)
 
     def _tell(self, error: BaseException | None) -> None:

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
-import aiohttp
-
 from tidegate_operator.api.kinds import WATCHED
 from tidegate_operator.cluster.client import Access, object_path
 from tidegate_operator.cluster.liveness import Liveness
-from tidegate_operator.cluster.stream import watching_session
+from tidegate_operator.cluster.stream import WatchSessions
 from tidegate_operator.handlers import watch_engine
 from tidegate_operator.handlers.dependencies import Dependencies
 from tidegate_operator.handlers.resync import Periods, Resync
@@ -116,9 +114,12 @@ class WatchSupervisor:
 
     async def _watch_once(self, ends: asyncio.Event) -> None:
         settings = self._settings
-        sessions: list[aiohttp.ClientSession] = []
+        kinds_by_path = {path: kind for kind, path in PATHS.items()}
+        sessions = WatchSessions(self._access, self.liveness, kinds_by_path, self._kopf_has_listed)
         await watch_engine.watch(
-            watch_engine.registry(self._informer, self.liveness, lambda: self._log_in(sessions)),
+            watch_engine.registry(
+                self._informer, self.liveness, lambda: (self._access.server, sessions.make())
+            ),
             watch_engine.kopf_settings(
                 length_ms=settings.watch.length_ms,
                 inactivity_ms=settings.watch.inactivity_ms,
@@ -151,14 +152,6 @@ class WatchSupervisor:
         now_ns = time.monotonic_ns()
         for kind in WATCHED:
             self._metrics.watch_age.labels(kind).set(self.liveness.age_ms(kind, now_ns) / 1000)
-
-    def _log_in(self, sessions: list[aiohttp.ClientSession]) -> tuple[str, aiohttp.ClientSession]:
-        """In kopf's loop."""
-        kinds_by_path = {path: kind for kind, path in PATHS.items()}
-        session = watching_session(self._access, self.liveness, kinds_by_path, self._kopf_has_listed)
-        # kopf closes those that it has given up
-        sessions[:] = [former for former in sessions if not former.closed] + [session]
-        return self._access.server, session
 
     def _kopf_has_listed(self, kind: str) -> None:
         """A list tells what is there; what is there no more, ours has to find out."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tidegate_samples.fixtures import DEFINITIONS
-from tidegate_samples.places import valid_documents
+from tidegate_samples.fullest import fullest_pool
 
 from tidegate_operator.api.crd import custom_resource_definition
 from tidegate_operator.api.kinds import KINDS, Kind
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 RULE_LIMIT: Final = 10_000_000
 DEFINITION_LIMIT: Final = 100_000_000
 """The same in every release so far: StaticEstimatedCostLimit and StaticEstimatedCRDCostLimit of apiextensions-apiserver."""
-
-REQUEST_LIMIT_BYTES: Final = 3 * 1024 * 1024
-"""What the API server reads of a body."""
 
 RULE_SHARE: Final = 0.75
 DEFINITION_SHARE: Final = 0.5
@@ -90,12 +86,4 @@ def test_what_the_rules_cost_leaves_a_margin(
 
 def test_the_fullest_pool_that_a_request_can_bring_is_read_to_its_end(server: Server) -> None:
     """What the rules cost for one object has a limit of its own, above which the server refuses whatever is right."""
-    kind = KINDS["ProviderPool"]
-    models = [
-        {"name": f"m{number}", "aliases": [f"{number}-{alias}-".ljust(80, "a") for alias in range(16)]}
-        for number in range(64)
-    ]
-    providers = [{"name": f"p{number}", "type": "OpenAI", "models": models} for number in range(32)]
-    document = valid_documents(kind)[0] | {"spec": {"providers": providers}}
-    assert len(json.dumps(document)) > 0.85 * REQUEST_LIMIT_BYTES
-    assert server.try_out(kind, document).complaints == []
+    assert server.try_out(KINDS["ProviderPool"], fullest_pool()).complaints == []

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tidegate_cluster.waiting import wait_until
+from tidegate_samples.derived import spec_samples
 from tidegate_samples.fixtures import DEFINITIONS, apply_crd
+from tidegate_samples.fullest import fullest_pool
 from tidegate_samples.places import changed, valid_documents
 from tidegate_samples.server import Server, collection
 
@@ -67,6 +69,20 @@ def test_valid_objects_are_accepted(oldest: Server, kind: Kind) -> None:
     for document in valid_documents(kind):
         reply = oldest.try_out(kind, document)
         assert (reply.complaints, reply.warnings) == ([], [])
+
+
+@kinds
+def test_every_sample_is_accepted_and_rejected_as_by_the_newest(oldest: Server, kind: Kind) -> None:
+    """On either side of each bound, each rule and each spelling."""
+    samples = [it for it in spec_samples() if it.kind is kind]
+    for sample in samples:
+        complaints = oldest.try_out(kind, sample.document).complaints
+        assert (complaints != []) == (sample.said != ""), (sample.name, complaints)
+    assert samples != []
+
+
+def test_the_fullest_pool_that_a_request_can_bring_is_read_to_its_end(oldest: Server) -> None:
+    assert oldest.try_out(KINDS["ProviderPool"], fullest_pool()).complaints == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A watch that is ended cuts its connection: a process that ends does not wait for a goodbye, and fails without one."""
+"""A loop that ends cuts what is still watched: the API server may never answer the goodbye of TLS."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from aiohttp.hdrs import ACCEPT, AUTHORIZATION, USER_AGENT
 from tidegate_operator.cluster.client import METADATA, METADATA_LIST, Access, ClusterClient, check_moment
 from tidegate_operator.cluster.client import USER_AGENT as OUR_NAME
 from tidegate_operator.cluster.errors import ClusterError
-from tidegate_operator.cluster.stream import streaming
 
 FIRST_PAUSE_S: Final = 0.1
 IDLE_S: Final = 1.0
@@ -109,7 +108,7 @@ class MetadataWatch:
         """One watch, until it ends."""
         if not self._version:
             self._version, self._is_told = await self._now(), False
-        headers: dict[str, str] = {ACCEPT: METADATA, USER_AGENT: OUR_NAME}
+        headers = {ACCEPT: METADATA, USER_AGENT: OUR_NAME}
         authorization = self._access.authorization()
         if authorization is not None:
             headers[AUTHORIZATION] = authorization
@@ -120,9 +119,7 @@ class MetadataWatch:
             "resourceVersion": self._version,
             "timeoutSeconds": str(self._length_s),
         }
-        async with streaming(
-            session, self._access.server + self._path, query=query, headers=headers
-        ) as response:
+        async with session.get(self._access.server + self._path, params=query, headers=headers) as response:
             if response.status != _OK:
                 self._failures += 1
                 # 410: too old; 504: later than anything there is, as after a restore

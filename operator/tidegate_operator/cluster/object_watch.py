@@ -16,7 +16,6 @@ from aiohttp.hdrs import ACCEPT, AUTHORIZATION, USER_AGENT
 
 from tidegate_operator.cluster.client import METADATA, Access
 from tidegate_operator.cluster.client import USER_AGENT as OUR_NAME
-from tidegate_operator.cluster.stream import streaming
 
 FIRST_PAUSE_S: Final = 0.1
 CONNECT_S: Final = 10.0
@@ -82,11 +81,11 @@ class ObjectWatch:
 
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         """One watch, until it ends."""
-        headers: dict[str, str] = {ACCEPT: METADATA, USER_AGENT: OUR_NAME}
+        headers = {ACCEPT: METADATA, USER_AGENT: OUR_NAME}
         authorization = self._access.authorization()
         if authorization is not None:
             headers[AUTHORIZATION] = authorization
-        async with streaming(session, self._url, query=self._query, headers=headers) as response:
+        async with session.get(self._url, params=self._query, headers=headers) as response:
             if response.status != _OK:
                 self._failures += 1
                 if self._failures == 1:

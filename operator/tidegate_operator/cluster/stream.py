@@ -1,4 +1,4 @@
-"""The HTTP sessions that watches run over, and an ear on those of kopf.
+"""The HTTP sessions that kopf watches over, with an ear on them.
 
 kopf hands on events of objects and nothing else: neither the bookmarks that keep a quiet watch alive, nor that it had
 to list again after a gap. Its requests pass through a session of ours, whose tracing tells both, and which renews the
@@ -7,10 +7,8 @@ ServiceAccount's token on the way.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import aiohttp
@@ -21,25 +19,6 @@ from tidegate_operator.cluster.client import USER_AGENT, Access
 from tidegate_operator.cluster.liveness import Liveness
 
 _OK = 200
-
-
-@asynccontextmanager
-async def streaming(
-    session: aiohttp.ClientSession, url: str, *, query: Mapping[str, str], headers: Mapping[str, str]
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """An answer that is read while it comes. Whoever is cancelled in it leaves no connection behind that is still closing.
-
-    A TLS connection is closed by a message and its answer, for which a loop that ends does not wait: uvloop then fails to close.
-    So it is cut instead. Nothing is lost by it: what a watch has not told yet, the next one tells.
-    """
-    async with session.get(url, params=query, headers=headers) as response:
-        try:
-            yield response
-        except BaseException:
-            if response.connection is not None and response.connection.transport is not None:
-                response.connection.transport.abort()
-                await asyncio.sleep(0)  # the loop has closed it by the next turn
-            raise
 
 
 class WatchSessions:
@@ -80,12 +59,9 @@ class WatchSessions:
         return session
 
     async def close(self) -> None:
-        """Close all of it in the loop that it was made in; see `streaming` for why watches are cut."""
-        for transport in self._ear.streams.values():
-            transport.abort()
+        """Close them, in the loop that they were made in."""
         for session in self._made:
             await session.close()
-        await asyncio.sleep(0)
 
 
 class _Ear:
@@ -102,8 +78,6 @@ class _Ear:
         self._liveness = liveness
         self._kinds_by_path = kinds_by_path
         self._on_listed = on_listed
-        self.streams: dict[str, asyncio.Transport] = {}
-        """Kind to the connection of its newest watch."""
 
     async def request_started(
         self, _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams
@@ -124,10 +98,6 @@ class _Ear:
         if kind is None or params.response.status != _OK:
             return
         self._liveness.heard(kind, time.monotonic_ns())
-        if "watch" in params.url.query:
-            connection = params.response.connection
-            if connection is not None and connection.transport is not None:
-                self.streams[kind] = connection.transport
-        else:
+        if "watch" not in params.url.query:
             self._liveness.listed(kind)
             self._on_listed(kind)

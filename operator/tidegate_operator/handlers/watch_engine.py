@@ -34,7 +34,6 @@ INJECTED_PODS: Final = f"{INJECTED_LABEL}=true"
 _FIRST_PAUSE_S = 0.1
 _CONNECT_S = 10.0
 _END_S = 3.0
-_GOODBYE_S = 0.25
 _LEAVE_S = 5.0
 _LEFT_OUT = ("Request attempt #", "OS signals are ignored")
 _log = logging.getLogger(__name__)
@@ -236,8 +235,7 @@ class _Engine(threading.Thread):
                 task.cancel()
             await asyncio.wait(rest, timeout=_END_S)
         await self._sessions.close()
-        # lists that were cancelled say goodbye over TLS, and nothing tells when they are done
-        await asyncio.sleep(_GOODBYE_S)
+        await self._loop.cut()
 
     def _tell(self, error: BaseException | None) -> None:
         with suppress(RuntimeError):  # the caller is gone

@@ -37,7 +37,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/python -m tidegate_operator.api.generate --check crds
 	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
 	$(BIN)/python -m tidegate_operator.chart --check charts/tidegate/files
-	$(BIN)/python -m tidegate_operator.chart_readme --check charts/tidegate
+	PYTHONPATH=tests/support $(BIN)/python -m tidegate_chart_readme --check charts/tidegate
 
 kubernetes: $(READY) ## Build what the tests need of Kubernetes, once for this user, in about ten minutes
 	@cd tests/cluster && exec ../../$(BIN)/python -m tidegate_cluster build $(PROGRAMS) >/dev/null
@@ -56,7 +56,7 @@ rbac: $(READY) ## Write deploy/rbac and the chart's copy from the table of right
 
 chart: $(READY) ## Write what the chart takes from code (definitions, rights, the webhook configuration), and its README from its values
 	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
-	$(BIN)/python -m tidegate_operator.chart_readme charts/tidegate
+	PYTHONPATH=tests/support $(BIN)/python -m tidegate_chart_readme charts/tidegate
 
 bench: $(READY) ## Measure what a call costs, beside Envoy and a bare aiohttp proxy: about five minutes; needs wrk. ARGS=--help tells more
 	PYTHONPATH=bench $(BIN)/python -m speed $(ARGS)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tidegate_operator.chart_readme import Value, main, readme, values_of
+from tidegate_chart_readme import Value, main, readme, values_of
 
 CHART = Path(__file__).parents[2] / "charts" / "tidegate"
 

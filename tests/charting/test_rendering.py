@@ -167,6 +167,28 @@ def test_the_defaults_are_those_of_the_injector(helm: Helm) -> None:
     assert injector_settings.read(environment_of(helm.render()[INJECTOR])).template == by_hand
 
 
+REMOVAL = "tidegate-webhook-removal"
+
+
+def test_nothing_runs_before_an_uninstall_unless_it_is_asked_for(helm: Helm) -> None:
+    assert not [key for key in helm.render() if key[1] == REMOVAL]
+
+
+def test_before_an_uninstall_a_job_may_delete_our_webhook_configurations_and_nothing_else(helm: Helm) -> None:
+    objects = helm.render("--set=preDeleteHook.enabled=true")
+    job = objects["Job", REMOVAL]
+    assert job["spec"]["activeDeadlineSeconds"] == 30
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == objects[OPERATOR]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert (container["command"], container["args"]) == ([REMOVAL], [WEBHOOK[1]])
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (REMOVAL, True)
+    (rule,) = objects["ClusterRole", REMOVAL]["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == ([WEBHOOK[1]], ["delete"])
+    for kind in ("Job", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"):
+        assert objects[kind, REMOVAL]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+
+
 def test_the_platform_may_choose_users(helm: Helm) -> None:
     objects = helm.render(profile="openshift")
     for key in (OPERATOR, INJECTOR):

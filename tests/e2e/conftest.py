@@ -67,7 +67,7 @@ def release(
 
     helm = provide(["helm"], node_settings, print)["helm"]
     release = Release(helm, tmp_path_factory.mktemp("helm"), cluster)
-    release.install(f"--set=sidecar.images={{{stepping.REFERENCE}}}")
+    release.install(f"--set=sidecar.images={{{stepping.REFERENCE}}}", "--set=preDeleteHook.enabled=true")
     yield release
     if release("list", "--short").strip():
         release.uninstall()

@@ -1,4 +1,4 @@
-"""Writes the chart's README from its values and their schema: ``python -m tidegate_operator.chart_readme [--check] charts/tidegate``.
+"""Writes the chart's README from its values and their schema: ``python -m tidegate_chart_readme [--check] charts/tidegate``.
 
 A value has one place where it is explained, the comment above it in `values.yaml`, and one where its type stands,
 `values.schema.json`. With ``--check`` nothing is written; the exit code is 1 when the README would change.
@@ -60,7 +60,7 @@ def values_of(text: str, schema: Schema) -> list[Value]:
     """
     reader = YAML(typ="safe", pure=True)
     root = reader.compose(text)
-    assert isinstance(root, MappingNode), "helm takes nothing else"  # noqa: S101 - a programming error
+    assert isinstance(root, MappingNode), "helm takes nothing else"
     lines = text.splitlines()
 
     def values_below(

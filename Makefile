@@ -35,6 +35,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files unchan
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tidegate_operator.api.generate --check crds
+	$(BIN)/python -m tidegate_operator.api.generate --check charts/tidegate-crds/files
 	$(BIN)/python -m tidegate_operator.cluster.rights --check deploy/rbac
 	$(BIN)/python -m tidegate_operator.chart --check charts/tidegate/files
 	PYTHONPATH=tests/support $(BIN)/python -m tidegate_chart_readme --check charts/tidegate
@@ -46,8 +47,9 @@ format: $(READY) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-crds: $(READY) ## Write crds/ and the chart's copy from the API models
+crds: $(READY) ## Write crds/ and the charts' copies from the API models
 	$(BIN)/python -m tidegate_operator.api.generate crds
+	$(BIN)/python -m tidegate_operator.api.generate charts/tidegate-crds/files
 	$(BIN)/python -m tidegate_operator.chart charts/tidegate/files
 
 rbac: $(READY) ## Write deploy/rbac and the chart's copy from the table of rights

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
-from charting_site.helm import CHART, NAMESPACE, PROFILES, Helm, HelmError, environment_of
+from charting_site.helm import CHART, CRDS_CHART, NAMESPACE, PROFILES, Helm, HelmError, environment_of
 from tidegate_testing.operators import ROOT
 
 from tidegate_operator import settings as operator_settings
-from tidegate_operator.api.crd import custom_resource_definition
+from tidegate_operator.api.crd import SCHEMA_ANNOTATION, SCHEMAS, custom_resource_definition
+from tidegate_operator.api.generate import main as generate_definitions
 from tidegate_operator.api.kinds import KINDS
 from tidegate_operator.chart import main
 from tidegate_operator.cluster.rights import ACCOUNTS, account_manifests, people_manifests
@@ -383,8 +384,69 @@ def test_definitions_are_those_of_the_models_and_are_kept(helm: Helm) -> None:
         expected = custom_resource_definition(kind)
         found = objects["CustomResourceDefinition", expected["metadata"]["name"]]
         assert found["spec"] == expected["spec"]
+        assert expected["metadata"]["annotations"].items() <= found["metadata"]["annotations"].items()
         assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
         assert found["metadata"]["labels"]["team"] == "platform"
+
+
+def test_the_chart_of_definitions_has_the_same_ones_and_keeps_them(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CRDS_CHART))
+    values = ("--set=commonLabels.team=platform", "--set=commonAnnotations.owner=platform")
+    text = helm("template", "tidegate-crds", str(CRDS_CHART), *values)
+    objects = {(it["kind"], it["metadata"]["name"]): it for it in yaml.safe_load_all(text) if it}
+    guard = {
+        ("ValidatingAdmissionPolicy", "tidegate-crds"),
+        ("ValidatingAdmissionPolicyBinding", "tidegate-crds"),
+    }
+    assert objects.keys() == guard | {("CustomResourceDefinition", it.crd_name) for it in KINDS.values()}
+    for kind in KINDS.values():
+        expected = custom_resource_definition(kind)
+        found = objects["CustomResourceDefinition", kind.crd_name]
+        assert found["spec"] == expected["spec"]
+        kept = {"helm.sh/resource-policy": "keep", "owner": "platform"}
+        assert found["metadata"]["annotations"] == expected["metadata"]["annotations"] | kept
+        assert (
+            found["metadata"]["labels"].items()
+            >= {
+                "app.kubernetes.io/part-of": "tidegate",
+                "team": "platform",
+            }.items()
+        )
+    for setting in ("--set=guard.enabled=false", "--kube-version=1.29.0"):
+        assert "ValidatingAdmissionPolicy" not in helm("template", "tidegate-crds", str(CRDS_CHART), setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("guard.enabled=yes", "at '/guard/enabled': got string, want boolean"),
+        ("crds.install=true", "additional properties 'crds' not allowed"),
+        (
+            r"commonAnnotations.tidegate\.dev/schema=9",
+            "at '/commonAnnotations/tidegate.dev~1schema': false schema",
+        ),
+    ],
+)
+def test_a_wrong_value_of_the_chart_of_definitions_is_refused_with_its_place(
+    helm: Helm, setting: str, said: str
+) -> None:
+    with pytest.raises(HelmError) as caught:
+        helm("template", "tidegate-crds", str(CRDS_CHART), f"--set={setting}")
+    assert said in str(caught.value)
+
+
+def test_both_charts_install_a_definition_in_the_same_way() -> None:
+    first, second = (chart / "templates" / "_definition.tpl" for chart in (CHART, CRDS_CHART))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_number_of_the_definitions_rises_with_each_release() -> None:
+    numbers = list(SCHEMAS.values())
+    assert list(SCHEMAS)[-1] == version(), "give this release a higher number in SCHEMAS"
+    assert numbers == sorted(set(numbers))
+    for kind in KINDS.values():
+        annotations = custom_resource_definition(kind)["metadata"]["annotations"]
+        assert annotations == {SCHEMA_ANNOTATION: str(numbers[-1])}
 
 
 def test_the_injector_gets_no_token(helm: Helm) -> None:
@@ -402,14 +464,17 @@ def test_every_value_has_its_line() -> None:
             assert lines[number - 1].lstrip().startswith("# "), line
 
 
-def test_the_chart_has_the_version_of_the_project() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+@pytest.mark.parametrize("folder", [CHART, CRDS_CHART], ids=lambda folder: folder.name)
+def test_the_chart_has_the_version_of_the_project(folder: Path) -> None:
+    chart = yaml.safe_load((folder / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == version()
+    assert chart["kubeVersion"] == yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"]
 
 
 def test_generated_files_are_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = CHART / "files"
     assert main(["--check", str(folder)]) == 0
+    assert generate_definitions(["--check", str(CRDS_CHART / "files")]) == 0
     assert main([str(tmp_path)]) == 0
     (tmp_path / "webhooks" / "verifying.yaml").write_text("by hand")
     (tmp_path / "crds" / "another.yaml").write_text("")

@@ -28,6 +28,12 @@ Schema = dict[str, Any]
 PART_OF: Final = {"app.kubernetes.io/part-of": "tidegate"}
 """By this label people find the definitions, whoever has applied them."""
 
+SCHEMAS: Final[Mapping[str, int]] = {"0.1.0": 1}
+"""Number of the definitions of each release. It rises with every release: fields may be lost on the way down."""
+
+SCHEMA_ANNOTATION: Final = "tidegate.dev/schema"
+"""Has the number on a definition; the charts refuse to put a lower one in the place of a higher one."""
+
 _KEPT: Final = (
     "type",
     "format",
@@ -62,7 +68,11 @@ def custom_resource_definition(kind: Kind[Any]) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"labels": dict(PART_OF), "name": kind.crd_name},
+        "metadata": {
+            "annotations": {SCHEMA_ANNOTATION: str(max(SCHEMAS.values()))},
+            "labels": dict(PART_OF),
+            "name": kind.crd_name,
+        },
         "spec": {
             "group": GROUP,
             "names": {

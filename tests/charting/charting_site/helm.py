@@ -11,6 +11,7 @@ from tidegate_cluster.controlplane import ControlPlane
 from tidegate_testing.operators import ROOT
 
 CHART = ROOT / "charts" / "tidegate"
+CRDS_CHART = ROOT / "charts" / "tidegate-crds"
 NAMESPACE = "tidegate-system"
 NAME = "tidegate"
 PROFILES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*.yaml"))}

@@ -31,11 +31,14 @@ def helm(cluster_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     return Helm(provide(["helm"], cluster_settings, print)["helm"], tmp_path_factory.mktemp("helm"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster_for_charts(
     cluster_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ControlPlane]:
-    """With controllers, and with the kinds of cert-manager and of Prometheus' operator; nothing of Tidegate is in it."""
+    """With controllers, and with the kinds of cert-manager and of Prometheus' operator; nothing of Tidegate is in it.
+
+    Each module has its own: what one has installed would be in the way of another's.
+    """
     from tidegate_cluster.builder import provide  # noqa: PLC0415 - pytest has to import plugins first
     from tidegate_cluster.controlplane import ControlPlane  # noqa: PLC0415 - the same
     from tidegate_cluster.definitions import provide_definitions  # noqa: PLC0415 - the same

@@ -26,7 +26,7 @@ def there(cluster: ControlPlane, kind: str) -> set[str]:
 
 
 @pytest.fixture
-def configurations(cluster_for_charts: ControlPlane) -> Iterator[ControlPlane]:
+def configurations(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """One of each kind of these names, which ask for nothing."""
     for kind in ("Mutating", "Validating"):
         for name in NAMES:
@@ -36,10 +36,10 @@ def configurations(cluster_for_charts: ControlPlane) -> Iterator[ControlPlane]:
                 "metadata": {"name": name},
                 "webhooks": [],
             }
-            cluster_for_charts.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(document))
-    yield cluster_for_charts
+            control_plane.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(document))
+    yield control_plane
     for kind in ("mutating", "validating"):
-        cluster_for_charts.kubectl("delete", "--ignore-not-found", f"{kind}webhookconfiguration", *NAMES)
+        control_plane.kubectl("delete", "--ignore-not-found", f"{kind}webhookconfiguration", *NAMES)
 
 
 def test_configurations_of_both_kinds_are_deleted_by_their_names(configurations: ControlPlane) -> None:
